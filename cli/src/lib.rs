@@ -1,0 +1,8 @@
+//! The `tollgate` command line.
+//!
+//! Each command is a module; `main.rs` reads arguments and environment, and prints what goes wrong.
+
+pub mod demo;
+pub mod dev;
+pub mod start;
+pub mod token;

@@ -1,0 +1,178 @@
+//! The `tollgate` command: reads arguments and environment, runs one command, prints.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use local::cors::Cors;
+use local::listeners::Ports;
+use local::stack::Options;
+use local::stripe::Stripe;
+use shared::config::Environment;
+use tollgate::{demo, dev, token};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::prelude::*;
+
+/// Tollgate, the Stripe subscription backend on AWS Lambda.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything on this machine: API, DynamoDB, OIDC issuer and Stripe sandbox
+    Dev(DevArguments),
+    /// Print an access token for a made-up user of the running `dev`, and nothing else
+    Token(TokenArguments),
+    /// Walk one subscriber through sign-up, payment, renewal, grace, recovery and cancellation
+    Demo,
+}
+
+#[derive(clap::Args)]
+struct DevArguments {
+    /// Keep everything in memory instead of in .tollgate/
+    #[arg(long)]
+    ephemeral: bool,
+    /// Take free ports instead of 3000, 8000, 9000 and 12111
+    #[arg(long)]
+    free_ports: bool,
+    /// File that receives addresses and values as NAME=value lines
+    #[arg(long, value_name = "PATH", default_value_os_t = dev::default_env_file())]
+    env_file: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct TokenArguments {
+    /// The made-up user
+    user: String,
+    /// Give the user the admin role
+    #[arg(long)]
+    admin: bool,
+    /// Lifetime; a negative one gives an expired token
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    expires_in: Option<i64>,
+    /// File that `dev` has written
+    #[arg(long, value_name = "PATH", default_value_os_t = dev::default_env_file())]
+    env_file: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ended = match arguments.command {
+        Command::Dev(arguments) => run_dev(arguments).await,
+        Command::Token(arguments) => run_token(arguments).await,
+        Command::Demo => demo::demo(&mut io::stdout()).await.map_err(Into::into),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+type Ended = Result<(), Box<dyn std::error::Error>>;
+
+async fn run_dev(arguments: DevArguments) -> Ended {
+    log_to_stderr();
+    let environment = process_environment();
+    let allowed_urls = environment.get("ALLOWED_URLS").unwrap_or_default();
+    let stripe = Stripe::from_environment(&environment)?;
+    let options = Options {
+        ports: if arguments.free_ports {
+            Ports::FREE
+        } else {
+            Ports::FIXED
+        },
+        data: (!arguments.ephemeral).then(|| dev::data_directory(&stripe)),
+        stripe,
+        cors: Cors::default(),
+        allowed_urls: list(allowed_urls),
+        record: None,
+    };
+    Ok(dev::dev(
+        options,
+        &arguments.env_file,
+        &mut io::stdout(),
+        stop_signal(),
+    )
+    .await?)
+}
+
+fn list(comma_separated: &str) -> Vec<String> {
+    let entries = comma_separated
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty());
+    entries.map(str::to_owned).collect()
+}
+
+async fn run_token(arguments: TokenArguments) -> Ended {
+    use std::io::Write;
+    let TokenArguments {
+        user,
+        admin,
+        expires_in,
+        env_file,
+    } = arguments;
+    let token = token::token(
+        &env_file,
+        &token::Request {
+            user,
+            admin,
+            expires_in,
+        },
+    )
+    .await?;
+    Ok(writeln!(io::stdout(), "{token}")?)
+}
+
+/// Ctrl-C, or the signal by which process managers stop a process.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _interrupted = tokio::signal::ctrl_c() => {}
+                _terminated = terminate.recv() => {}
+            }
+        }
+        Err(_no_handler) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+/// A person reads these lines; libraries speak only of trouble.
+fn log_to_stderr() {
+    let levels = Targets::new().with_default(LevelFilter::WARN).with_targets(
+        [
+            "checkout", "local", "portal", "profile", "sandbox", "shared", "tollgate", "webhook",
+        ]
+        .map(|target| (target, LevelFilter::INFO)),
+    );
+    let lines = tracing_subscriber::fmt::layer()
+        .compact()
+        .with_target(false)
+        .with_writer(io::stderr);
+    tracing_subscriber::registry()
+        .with(lines.with_filter(levels))
+        .init();
+}
+
+fn process_environment() -> Environment {
+    // A value that is not Unicode is not one of ours.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where a failed command says why"
+)]
+fn fail(why: &str) -> ExitCode {
+    eprintln!("tollgate: {why}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,19 @@
+//! Wiring of the `profile` function: configuration, clients, clock, Lambda's runtime.
+
+use lambda_http::{Error, Request, run, service_fn};
+use shared::config::Environment;
+use shared::http::HttpClient;
+use shared::telemetry;
+
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::disallowed_methods, reason = "a main.rs reads the environment and the clock")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let environment: Environment = std::env::vars().collect();
+    let state = profile::State::new(&environment, HttpClient::new())?;
+    let state = &state;
+    run(service_fn(move |request: Request| async move {
+        Ok::<_, Error>(profile::handle(state, request, jiff::Timestamp::now()).await)
+    }))
+    .await
+}

@@ -1,0 +1,112 @@
+//! `POST /api/webhooks/stripe`: verifies one event of Stripe's and sees it through.
+//!
+//! Answers 2xx only after a durable write. Everything from the load to the commit is `shared::process`;
+//! here is only the edge: bytes, signature, envelope, answer.
+
+use jiff::Timestamp;
+use lambda_http::{Body, Request, Response};
+use serde::Serialize;
+use shared::config::{self, Environment};
+use shared::event::Envelope;
+use shared::http::HttpClient;
+use shared::problem::Problem;
+use shared::process::{self, Answer, Context, Delivery};
+use shared::request;
+use shared::secrets::{STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, Secrets};
+use shared::signature;
+use shared::store::Store;
+use shared::stripe::Stripe;
+
+/// The longest body that is looked at; Stripe's events are far shorter.
+pub const BODY_LIMIT_BYTES: usize = 512 << 10;
+
+/// What the function needs, made once when it starts.
+#[derive(Debug)]
+pub struct State {
+    secrets: Secrets,
+    store: Store,
+    stripe: Stripe,
+    livemode: bool,
+}
+
+#[derive(Serialize)]
+struct Answered {
+    outcome: Answer,
+}
+
+impl State {
+    /// Reads the configuration; contacts nobody.
+    pub fn new(environment: &Environment, http: HttpClient) -> Result<Self, config::Error> {
+        Ok(Self {
+            secrets: Secrets::new(environment, &http, &[STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET])?,
+            store: Store::new(environment, &http)?,
+            stripe: Stripe::new(environment, &http)?,
+            livemode: environment.livemode()?,
+        })
+    }
+}
+
+/// Deals with one request.
+pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response<Body> {
+    match receive(state, &request, now).await {
+        Ok(outcome) => request::ok(&Answered { outcome }),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn receive(state: &State, request: &Request, now: Timestamp) -> Result<Answer, Problem> {
+    let body = request::body_bytes(request);
+    if body.len() > BODY_LIMIT_BYTES {
+        return Err(Problem::TooLarge { limit: BODY_LIMIT_BYTES });
+    }
+    verify(state, request, body, now).await?;
+    let context =
+        Context { store: &state.store, stripe: &state.stripe, secrets: &state.secrets, livemode: state.livemode };
+    let invocation = request::invocation_id(request);
+    let answer = match Envelope::parse(body) {
+        Ok(envelope) => {
+            let delivery = Delivery { envelope: &envelope, body, invocation: &invocation, now };
+            let answer = process::process(context, delivery).await?;
+            tracing::info!(
+                stripe.event.id = %envelope.id,
+                stripe.event.r#type = envelope.r#type,
+                stripe.api_version = envelope.api_version,
+                outcome = ?answer,
+                "event received"
+            );
+            answer
+        }
+        Err(error) => {
+            tracing::error!(%error, "an authentic body is not an event and was parked");
+            process::park_unreadable(context, body, &error.to_string(), &invocation, now).await?
+        }
+    };
+    Ok(answer)
+}
+
+/// Refuses what Stripe did not sign. When nothing matches, the secrets are read again once: one of them
+/// may have been rolled.
+async fn verify(state: &State, request: &Request, body: &[u8], now: Timestamp) -> Result<(), Problem> {
+    let mut headers = request.headers().get_all("stripe-signature").iter();
+    let (first, more) = (headers.next(), headers.next());
+    let header = first.filter(|_| more.is_none()).map(http_value);
+    let mut verified = signature::verify(header, body, &signing_secrets(state, now).await?, now);
+    if verified == Err(signature::Error::Mismatch) && state.secrets.forget(now).await {
+        verified = signature::verify(header, body, &signing_secrets(state, now).await?, now);
+    }
+    verified.map_err(|error| {
+        tracing::warn!(reason = %error, "webhook refused");
+        Problem::InvalidSignature
+    })
+}
+
+async fn signing_secrets(state: &State, now: Timestamp) -> Result<Vec<signature::SigningSecret>, Problem> {
+    state.secrets.signing_secrets(now).await.map_err(|error| {
+        tracing::error!(%error, "the signing secrets cannot be had");
+        Problem::TryAgain
+    })
+}
+
+fn http_value(value: &lambda_http::http::HeaderValue) -> &[u8] {
+    value.as_bytes()
+}

@@ -1,0 +1,105 @@
+//! `dev.env`: what the running local stack is reached by, for scripts, `sam local` and other terminals.
+//!
+//! `NAME=value` lines without quotes, so that a shell can source it and other tools can read it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::data;
+
+/// What keeps the file from being read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such file.
+    #[error("there is no {path}: start `cargo run -- dev` first, or name its file by --env-file", path = .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file lacks a variable.
+    #[error("{path} has no {name}: start `cargo run -- dev` again", path = path.display())]
+    NoVariable {
+        /// The file.
+        path: PathBuf,
+        /// Name of the variable.
+        name: &'static str,
+    },
+}
+
+/// Writes the file, all of it or nothing.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, variables: &[(String, String)]) -> Result<(), data::Error> {
+    data::write_private(path, render(variables).as_bytes())
+}
+
+/// Removes the file when what it names has stopped, unless another stack has written it since.
+pub fn remove(path: &Path, variables: &[(String, String)]) {
+    let is_ours = fs::read_to_string(path).is_ok_and(|contents| contents == render(variables));
+    if is_ours && let Err(error) = fs::remove_file(path) {
+        tracing::warn!(%error, path = %path.display(), "the file of a stopped stack could not be removed");
+    }
+}
+
+/// Reads one variable.
+///
+/// # Errors
+/// When the file or the variable is missing.
+pub fn read(path: &Path, name: &'static str) -> Result<String, Error> {
+    let contents = fs::read_to_string(path).map_err(|source| {
+        let path = path.to_owned();
+        if source.kind() == io::ErrorKind::NotFound {
+            Error::Missing(path)
+        } else {
+            Error::Read { path, source }
+        }
+    })?;
+    find(&contents, name).ok_or_else(|| Error::NoVariable {
+        path: path.to_owned(),
+        name,
+    })
+}
+
+fn render(variables: &[(String, String)]) -> String {
+    variables
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\n"))
+        .collect()
+}
+
+fn find(contents: &str, name: &str) -> Option<String> {
+    let mut assignments = contents.lines().filter_map(|line| line.split_once('='));
+    assignments
+        .find(|(found, _)| *found == name)
+        .map(|(_, value)| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let variables = [
+            ("A".to_owned(), "http://localhost:1".to_owned()),
+            ("B".to_owned(), "x=y".to_owned()),
+        ];
+        let contents = render(&variables);
+        assert_eq!(contents, "A=http://localhost:1\nB=x=y\n");
+        assert_eq!(find(&contents, "B").as_deref(), Some("x=y"));
+        assert_eq!(find(&contents, "C"), None);
+    }
+
+    #[test]
+    fn a_missing_file_says_how_to_get_it() {
+        let error = read(Path::new("/nonexistent/dev.env"), "A").unwrap_err();
+        assert!(error.to_string().contains("cargo run -- dev"));
+    }
+}

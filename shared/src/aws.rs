@@ -1,0 +1,48 @@
+//! AWS clients from the environment variables that Lambda sets.
+//!
+//! The configuration is built from these variables alone: probing profiles and credential providers
+//! would cost every cold start and find nothing.
+
+use aws_sdk_dynamodb::config::{Credentials, Region};
+
+use crate::config::{Environment, Error};
+use crate::http::HttpClient;
+
+/// Region and credentials as Lambda's execution environment has them.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+fn identity(environment: &Environment) -> Result<(Region, Credentials), Error> {
+    let region = Region::new(environment.require("AWS_REGION")?.to_owned());
+    let credentials = Credentials::new(
+        environment.require("AWS_ACCESS_KEY_ID")?,
+        environment.require("AWS_SECRET_ACCESS_KEY")?,
+        environment.get("AWS_SESSION_TOKEN").map(str::to_owned),
+        None,
+        "environment",
+    );
+    Ok((region, credentials))
+}
+
+/// A DynamoDB client; `AWS_ENDPOINT_URL_DYNAMODB` points it at an emulator.
+pub fn dynamodb(environment: &Environment, http: &HttpClient) -> Result<aws_sdk_dynamodb::Client, Error> {
+    let (region, credentials) = identity(environment)?;
+    let mut config = aws_sdk_dynamodb::Config::builder()
+        .region(region)
+        .credentials_provider(credentials)
+        .http_client(http.for_sdk());
+    config.set_endpoint_url(environment.get("AWS_ENDPOINT_URL_DYNAMODB").map(str::to_owned));
+    Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
+}
+
+/// A Secrets Manager client; `AWS_ENDPOINT_URL_SECRETS_MANAGER` points it at an emulator.
+pub(crate) fn secrets_manager(
+    environment: &Environment,
+    http: &HttpClient,
+) -> Result<aws_sdk_secretsmanager::Client, Error> {
+    let (region, credentials) = identity(environment)?;
+    let mut config = aws_sdk_secretsmanager::Config::builder()
+        .region(region)
+        .credentials_provider(credentials)
+        .http_client(http.for_sdk());
+    config.set_endpoint_url(environment.get("AWS_ENDPOINT_URL_SECRETS_MANAGER").map(str::to_owned));
+    Ok(aws_sdk_secretsmanager::Client::from_conf(config.build()))
+}

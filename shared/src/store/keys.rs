@@ -1,0 +1,68 @@
+//! Where each item lies: `pk` and `sk` of the table's section in the design, and nothing else.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CustomerId, EventId, InvoiceId, UserId};
+
+/// An item as the SDK has it.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The key of one item.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(super) struct Key {
+    pk: String,
+    sk: String,
+}
+
+impl Key {
+    fn new(pk: String, sk: impl Into<String>) -> Self {
+        Self { pk, sk: sk.into() }
+    }
+
+    pub(super) fn account(user_id: &UserId) -> Self {
+        Self::new(format!("USER#{user_id}"), "ACCOUNT")
+    }
+
+    pub(super) fn invoice(user_id: &UserId, invoice_id: &InvoiceId) -> Self {
+        Self::new(format!("USER#{user_id}"), format!("INVOICE#{invoice_id}"))
+    }
+
+    pub(super) fn ledger(user_id: &UserId, source: &str) -> Self {
+        Self::new(format!("USER#{user_id}"), format!("LEDGER#{source}"))
+    }
+
+    pub(super) fn customer(customer_id: &CustomerId) -> Self {
+        Self::new(format!("CUSTOMER#{customer_id}"), "USER")
+    }
+
+    pub(super) fn event(event_id: &EventId) -> Self {
+        Self::new(format!("EVENT#{event_id}"), "EVENT")
+    }
+
+    pub(super) fn catalog() -> Self {
+        Self::new("CATALOG".to_owned(), "CATALOG")
+    }
+
+    pub(super) fn attributes(&self) -> Item {
+        HashMap::from([
+            ("pk".to_owned(), AttributeValue::S(self.pk.clone())),
+            ("sk".to_owned(), AttributeValue::S(self.sk.clone())),
+        ])
+    }
+
+    /// The key's item with that content.
+    pub(super) fn item<T: Serialize>(&self, content: &T) -> Result<Item, serde_dynamo::Error> {
+        let mut item: Item = serde_dynamo::to_item(content)?;
+        item.extend(self.attributes());
+        Ok(item)
+    }
+
+    /// Whether `item` lies here.
+    pub(super) fn is_of(&self, item: &Item) -> bool {
+        let is = |name: &str, value: &String| matches!(item.get(name), Some(AttributeValue::S(found)) if found == value);
+        is("pk", &self.pk) && is("sk", &self.sk)
+    }
+}

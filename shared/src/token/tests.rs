@@ -1,0 +1,240 @@
+//! Tokens are made with real keys, then bent one rule at a time.
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKeyComponents};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
+use serde_json::json;
+
+use super::*;
+
+const NOW: i64 = 1_790_000_000;
+
+struct Issuer {
+    rsa: KeyPair,
+    jwks: Value,
+}
+
+fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn issuer_of(size: KeySize) -> Issuer {
+    let rsa = KeyPair::generate(size).unwrap();
+    let public: PublicKeyComponents<Vec<u8>> = rsa.public_key().into();
+    let jwks = json!({"keys": [
+        {"kid": "one", "kty": "RSA", "use": "sig", "alg": "RS256", "n": encode(&public.n), "e": encode(&public.e)},
+    ]});
+    Issuer { rsa, jwks }
+}
+
+fn claims() -> Value {
+    json!({
+        "iss": "https://issuer.example", "sub": "alice", "aud": "tollgate", "iat": NOW, "nbf": NOW,
+        "exp": NOW + 3600,
+    })
+}
+
+impl Issuer {
+    fn sign(&self, header: &str, payload: &str) -> String {
+        let signed = format!("{}.{}", encode(header), encode(payload));
+        let mut signature = vec![0; self.rsa.public_modulus_len()];
+        self.rsa.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        format!("{signed}.{}", encode(signature))
+    }
+
+    fn token(&self, header: &Value, claims: &Value) -> String {
+        self.sign(&header.to_string(), &claims.to_string())
+    }
+
+    fn with(&self, name: &str, value: Value) -> String {
+        let mut claims = claims();
+        claims[name] = value;
+        self.token(&header(), &claims)
+    }
+
+    fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        verify(token, &self.jwks, None)
+    }
+}
+
+fn header() -> Value {
+    json!({"alg": "RS256", "typ": "at+jwt", "kid": "one"})
+}
+
+fn verify(token: &str, jwks: &Value, policy: Option<&str>) -> Result<Claims, Refusal> {
+    let keys = Keys::parse(jwks.to_string().as_bytes()).unwrap();
+    let audiences = ["tollgate".to_owned()];
+    let expected = Expectation { issuer: "https://issuer.example", audiences: &audiences, policy };
+    Unverified::parse(token)?.verify(&keys, &expected, Timestamp::from_second(NOW).unwrap())
+}
+
+#[test]
+fn a_good_token_is_accepted() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    let verified = issuer.verify(&issuer.token(&header(), &claims())).unwrap();
+    assert_eq!(verified.text("sub"), Some("alice"));
+    for typ in ["JWT", "jwt", "AT+JWT", "application/at+jwt"] {
+        let header = json!({"alg": "RS256", "kid": "one", "typ": typ});
+        assert!(issuer.verify(&issuer.token(&header, &claims())).is_ok(), "{typ}");
+    }
+    assert!(issuer.verify(&issuer.token(&json!({"alg": "RS256", "kid": "one"}), &claims())).is_ok());
+    assert!(issuer.verify(&issuer.with("aud", json!(["other", "tollgate"]))).is_ok());
+    assert!(issuer.verify(&issuer.with("nbf", json!(NOW + 30))).is_ok());
+}
+
+#[test]
+fn cognito_names_the_client_instead_of_an_audience() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    let mut cognito = claims();
+    cognito.as_object_mut().unwrap().remove("aud");
+    cognito["client_id"] = json!("tollgate");
+    assert_eq!(issuer.verify(&issuer.token(&header(), &cognito)).unwrap_err(), Refusal("another audience"));
+    cognito["token_use"] = json!("access");
+    assert!(issuer.verify(&issuer.token(&header(), &cognito)).is_ok());
+    cognito["token_use"] = json!("id");
+    assert!(issuer.verify(&issuer.token(&header(), &cognito)).is_err());
+}
+
+#[test]
+fn f34_claims_outside_the_grammar_are_refused() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    for (name, value) in [
+        ("iss", json!(["https://issuer.example"])),
+        ("iss", json!("https://issuer.example/")),
+        ("iss", json!(null)),
+        ("aud", json!("other")),
+        ("aud", json!([])),
+        ("aud", json!(["tollgate", 7])),
+        ("aud", json!(null)),
+        ("exp", json!(NOW)),
+        ("exp", json!(NOW - 1)),
+        ("exp", json!(1e19)),
+        ("exp", json!(u64::MAX)),
+        ("exp", json!(9_007_199_254_740_993_i64)),
+        ("exp", json!((NOW + 60).to_string())),
+        ("exp", json!(null)),
+        ("nbf", json!(NOW + 31)),
+        ("nbf", json!("now")),
+        ("iat", json!(NOW + 31)),
+        ("token_use", json!("id")),
+        ("nonce", json!("n")),
+        ("at_hash", json!("h")),
+    ] {
+        assert!(issuer.verify(&issuer.with(name, value.clone())).is_err(), "{name}: {value}");
+    }
+    for name in ["iss", "aud", "exp"] {
+        let mut without = claims();
+        without.as_object_mut().unwrap().remove(name);
+        assert!(issuer.verify(&issuer.token(&header(), &without)).is_err(), "without {name}");
+    }
+}
+
+#[test]
+fn f34_headers_outside_the_grammar_are_refused() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    for (name, value) in [
+        ("crit", json!(["exp"])),
+        ("crit", json!([])),
+        ("jwk", json!({})),
+        ("jku", json!("https://evil.example")),
+        ("x5u", json!("https://evil.example")),
+        ("b64", json!(false)),
+        ("typ", json!("logout+jwt")),
+        ("typ", json!("id+jwt")),
+        ("typ", json!(7)),
+        ("kid", json!("two")),
+        ("kid", json!(7)),
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("PS256")),
+        ("alg", json!("RS512")),
+        ("alg", json!("ES256")),
+        ("alg", json!("rs256")),
+    ] {
+        let mut header = header();
+        header[name] = value.clone();
+        assert!(issuer.verify(&issuer.token(&header, &claims())).is_err(), "{name}: {value}");
+    }
+}
+
+#[test]
+fn the_form_is_three_canonical_segments() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    let good = issuer.token(&header(), &claims());
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let unsigned = format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(claims().to_string()));
+    let padded = format!("{signed}.{signature}==");
+    let spaced = format!("{signed}. {signature}");
+    let four = format!("{good}.{signature}");
+    let long = format!("{}{good}", "a".repeat(TOKEN_LIMIT_BYTES));
+    for bad in ["", "..", "a.b", "a.b.c", &unsigned, &padded, &spaced, &four, &long, signed, &format!("{signed}.")] {
+        assert!(issuer.verify(bad).is_err(), "{bad}");
+    }
+    let twice = issuer.sign(&header().to_string(), &claims().to_string().replacen('{', r#"{"sub":"eve","#, 1));
+    assert_eq!(issuer.verify(&twice).unwrap_err(), Refusal("the payload is no JSON object"));
+    let altered = good.replacen(signed.split_once('.').unwrap().1, &encode(claims().to_string().replace("alice", "mallo")), 1);
+    assert_eq!(issuer.verify(&altered).unwrap_err(), Refusal("the signature does not match"));
+}
+
+#[test]
+fn hs256_with_the_public_key_as_secret_is_refused() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    let signed = format!("{}.{}", encode(r#"{"alg":"HS256","kid":"one"}"#), encode(claims().to_string()));
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, issuer.jwks["keys"][0]["n"].as_str().unwrap().as_bytes());
+    let token = format!("{signed}.{}", encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())));
+    assert_eq!(issuer.verify(&token).unwrap_err(), Refusal("the algorithm is not allowed"));
+}
+
+#[test]
+fn a_key_that_is_ambiguous_or_meant_for_something_else_is_no_key() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    let good = issuer.token(&header(), &claims());
+    for (name, value) in [
+        ("use", json!("enc")),
+        ("key_ops", json!(["encrypt"])),
+        ("alg", json!("RS512")),
+        ("alg", json!("RSA-OAEP")),
+        ("kty", json!("EC")),
+        ("n", json!(encode(vec![0xff; 128]))),
+    ] {
+        let mut jwks = issuer.jwks.clone();
+        jwks["keys"][0][name] = value.clone();
+        assert_eq!(verify(&good, &jwks, None).unwrap_err(), Refusal("no such key"), "{name}: {value}");
+    }
+    let mut twins = issuer.jwks.clone();
+    let twin = twins["keys"][0].clone();
+    twins["keys"].as_array_mut().unwrap().push(twin);
+    assert_eq!(verify(&good, &twins, None).unwrap_err(), Refusal("no such key"));
+    assert!(Keys::parse(b"{}").is_none());
+    assert!(Keys::parse(br#"{"keys":[{"kid":"x"}]}"#).unwrap().is_empty());
+}
+
+#[test]
+fn es256_is_accepted_and_only_with_its_own_key() {
+    let rng = SystemRandom::new();
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
+    let point = pair.public_key().as_ref();
+    let jwks = json!({"keys": [
+        {"kid": "ec", "kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..65])},
+    ]});
+    let signed = format!("{}.{}", encode(r#"{"alg":"ES256","kid":"ec"}"#), encode(claims().to_string()));
+    let signature = pair.sign(&rng, signed.as_bytes()).unwrap();
+    assert!(verify(&format!("{signed}.{}", encode(signature.as_ref())), &jwks, None).is_ok());
+    let mut broken = signature.as_ref().to_vec();
+    broken[10] ^= 1;
+    assert!(verify(&format!("{signed}.{}", encode(broken)), &jwks, None).is_err());
+}
+
+#[test]
+fn azure_b2c_names_its_policy_and_may_carry_a_nonce() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    let mut b2c = claims();
+    b2c["tfp"] = json!("B2C_1_SignIn");
+    b2c["nonce"] = json!("n");
+    b2c["scp"] = json!("billing");
+    let token = issuer.token(&header(), &b2c);
+    assert!(verify(&token, &issuer.jwks, Some("b2c_1_signin")).is_ok());
+    assert!(verify(&token, &issuer.jwks, Some("B2C_1_Reset")).is_err());
+    assert!(verify(&issuer.token(&header(), &claims()), &issuer.jwks, Some("B2C_1_SignIn")).is_err());
+}

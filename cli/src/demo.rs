@@ -197,12 +197,12 @@ fn summary(me: &Value) -> String {
         Some(value) => format!(", {label} {value}"),
         None => String::new(),
     };
-    let balance = me
-        .pointer("/tokens/balance")
-        .and_then(Value::as_i64)
-        .unwrap_or_default();
+    let tokens = match me.pointer("/tokens/balance").and_then(Value::as_i64) {
+        Some(balance) if balance != 0 => format!(", {balance} tokens"),
+        Some(_) | None => String::new(),
+    };
     format!(
-        "{}{}{}{}{}, {balance} tokens",
+        "{}{}{}{}{}{tokens}",
         text(me, "access"),
         named("plan", "plan"),
         named("until", "current_period_end"),

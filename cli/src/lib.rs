@@ -2,6 +2,7 @@
 //!
 //! Each command is a module; `main.rs` reads arguments and environment, and prints what goes wrong.
 
+pub mod catalog;
 pub mod demo;
 pub mod dev;
 pub mod start;

@@ -144,14 +144,16 @@ async fn stop_signal() {
     }
 }
 
-/// A person reads these lines; libraries speak only of trouble.
+/// A person reads these lines; libraries speak only of trouble. The DynamoDB server takes every lost
+/// condition for trouble, which is a write's ordinary outcome here.
 fn log_to_stderr() {
-    let levels = Targets::new().with_default(LevelFilter::WARN).with_targets(
-        [
-            "checkout", "local", "portal", "profile", "sandbox", "shared", "tollgate", "webhook",
-        ]
-        .map(|target| (target, LevelFilter::INFO)),
-    );
+    let ours = [
+        "checkout", "local", "portal", "profile", "sandbox", "shared", "tollgate", "webhook",
+    ];
+    let levels = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("dynoxide", LevelFilter::ERROR)
+        .with_targets(ours.map(|target| (target, LevelFilter::INFO)));
     let lines = tracing_subscriber::fmt::layer()
         .compact()
         .with_target(false)

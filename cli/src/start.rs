@@ -1,6 +1,20 @@
 //! A local stack that is ready to sell: started, and the catalogue synced into its Stripe.
 
+use std::io;
+use std::path::Path;
+
 use local::stack::{self, Options, Stack};
+use shared::catalog::{Definition, InvalidDefinition};
+use shared::config::Environment;
+use shared::http::HttpClient;
+
+use crate::catalog::{self, Sync};
+
+/// The file in the working directory from which the catalogue is read.
+pub const CATALOG_FILE: &str = "catalog.toml";
+
+/// The catalogue that ships, for a working directory that has none.
+const SHIPPED: &str = include_str!("../../catalog.toml");
 
 /// What keeps a stack from being ready.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +22,15 @@ pub enum Error {
     /// A part of the stack does not start.
     #[error(transparent)]
     Stack(#[from] stack::Error),
+    /// The catalogue cannot be read.
+    #[error("{CATALOG_FILE} cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// The catalogue is not a valid one.
+    #[error("{CATALOG_FILE}: {0}")]
+    Invalid(#[from] InvalidDefinition),
+    /// Stripe or the table does not take the catalogue.
+    #[error("the catalogue cannot be synced: {0}")]
+    Sync(#[from] catalog::Error),
 }
 
 /// Starts a stack and gives it the catalogue.
@@ -15,12 +38,24 @@ pub enum Error {
 /// # Errors
 /// When a part does not start, or Stripe refuses the catalogue.
 pub async fn start(options: Options) -> Result<Stack, Error> {
+    let definition = definition(Path::new(CATALOG_FILE))?;
     let stack = Stack::start(options).await?;
-    sync_catalog(&stack).await?;
+    let environment: Environment = stack.environment().iter().cloned().collect();
+    let now = stack.clock().now();
+    let sync = Sync::new(&environment, &HttpClient::new())?;
+    let plan = sync.plan(&definition, now).await?;
+    sync.apply(&definition, plan, now).await?;
     Ok(stack)
 }
 
-/// The call site of `catalog::sync`: products and prices into Stripe, the `CATALOG` item into the table.
-async fn sync_catalog(_stack: &Stack) -> Result<(), Error> {
-    Ok(())
+/// The catalogue of the working directory, or the one that ships.
+///
+/// # Errors
+/// When the file is there but cannot be read, or is not a valid catalogue.
+pub fn definition(file: &Path) -> Result<Definition, Error> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Definition::parse(&text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Definition::parse(SHIPPED)?),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -176,39 +176,53 @@ function renderAccount() {
 
 function periodEnd() {
   if (me.access === 'grace') return ['Payment failed; access until', me.grace_until];
+  if (me.access === 'inactive') return ['Paid until', me.current_period_end];
   if (me.cancel_at) return ['Ends on', me.cancel_at];
   if (me.access === 'trialing') return ['Trial until', me.trial_end];
   return ['Renews on', me.current_period_end];
 }
 
 async function loadPlans() {
-  const answer = await call('GET', '/api/billing/plans');
-  byId('plans').replaceChildren(...answer.plans.map(planCard), ...(answer.packs || []).map(packCard));
+  const { currency, free, plans, packs } = await call('GET', '/api/billing/plans');
+  const cards = [freeCard(free), ...plans.map((plan) => planCard(plan, currency)), ...packs.map((pack) => packCard(pack, currency))];
+  byId('plans').replaceChildren(...cards);
 }
 
-function planCard(plan) {
-  const isCurrent = Boolean(me) && me.access !== 'inactive' && me.plan === plan.key;
+function freeCard(free) {
+  const isCurrent = Boolean(me) && !me.plan;
+  return card({ title: free.name, isCurrent, facts: features(free), actions: [] });
+}
+
+function planCard(plan, currency) {
   const facts = [
-    plan.trial_days ? `${plan.trial_days} days of trial` : '',
-    plan.tokens ? `${plan.tokens.toLocaleString()} tokens a period` : '',
+    plan.description,
+    plan.trial_days && `${plan.trial_days} days of trial`,
+    plan.tokens_per_period && `${plan.tokens_per_period.toLocaleString()} tokens a period`,
+    ...features(plan),
   ];
-  const prices = plan.prices || [];
-  const actions = prices.map((price) => {
-    const label = `${money(price.amount, price.currency)} a ${price.interval}`;
-    const id = `subscribe-${plan.key}-${price.interval}`;
-    const button = buyButton(id, label, { plan: plan.key, interval: price.interval });
+  const actions = plan.prices.map((price) => {
+    const label = `${money(price.amounts[currency], currency)} a ${price.interval}`;
+    const button = buyButton(`subscribe-${plan.key}-${price.interval}`, label, { plan: plan.key, interval: price.interval });
     button.setAttribute('aria-label', `Subscribe to ${plan.name}, ${label}`);
     return button;
   });
-  return card(plan.name || plan.key, isCurrent ? 'Your plan' : '', facts, actions, isCurrent);
+  return card({ title: plan.name, isCurrent: Boolean(me) && me.plan === plan.key, facts, actions });
 }
 
-function packCard(pack) {
-  const price = pack.price || (pack.prices || [])[0];
+function packCard(pack, currency) {
   const each = pack.interval ? ` a ${pack.interval}` : '';
-  const label = price ? `Buy for ${money(price.amount, price.currency)}${each}` : 'Buy';
-  const facts = [pack.tokens ? `${pack.tokens.toLocaleString()} tokens${each}` : ''];
-  return card(pack.name || pack.key, '', facts, [buyButton(`buy-${pack.key}`, label, { pack: pack.key })], false);
+  const label = `${money(pack.amounts[currency], currency)}${each}`;
+  const button = buyButton(`buy-${pack.key}`, label, { pack: pack.key });
+  button.setAttribute('aria-label', `Buy ${pack.name}, ${label}`);
+  return card({ title: pack.name, isCurrent: false, facts: [`${pack.tokens.toLocaleString()} tokens${each}`], actions: [button] });
+}
+
+function features(plan) {
+  const described = Object.entries(plan.features).map(([name, value]) => {
+    if (value === true) return name;
+    return value === false ? '' : `${name}: ${value}`;
+  });
+  return [described.filter(Boolean).join(', ')];
 }
 
 function buyButton(id, label, wish) {
@@ -217,12 +231,14 @@ function buyButton(id, label, wish) {
   return button;
 }
 
-function card(title, mark, facts, actions, isCurrent) {
+function card({ title, isCurrent, facts, actions }) {
   const item = element('li', {}, element('h3', { textContent: title }));
-  if (isCurrent) item.setAttribute('aria-current', 'true');
-  if (mark) item.append(element('p', { textContent: mark }));
+  if (isCurrent) {
+    item.setAttribute('aria-current', 'true');
+    item.append(element('p', { className: 'current', textContent: 'What you have' }));
+  }
   item.append(...facts.filter(Boolean).map((fact) => element('p', { textContent: fact })));
-  item.append(element('div', { className: 'actions' }, ...actions));
+  if (actions.length) item.append(element('div', { className: 'actions' }, ...actions));
   return item;
 }
 

@@ -6,8 +6,10 @@
 mod servers;
 mod variables;
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sandbox::{Sandbox, WebhookTarget};
 use shared::config::Environment;
@@ -27,6 +29,9 @@ use crate::issuer::{self, Issuer};
 use crate::listeners::{self, Addresses, Listeners, Ports};
 use crate::page;
 use crate::stripe::Stripe;
+
+/// How often the sandbox looks for what is due by its clock.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How a stack is started.
 #[derive(Clone)]
@@ -160,6 +165,7 @@ impl Stack {
         );
         if let (Some(sandbox), Some(listener)) = (&sandbox, listeners.sandbox) {
             front.serve(listener, sandbox.router());
+            front.spawn(tick(sandbox.clone(), front.stopped()));
             let url = format!("{}/api/webhooks/stripe", addresses.gateway);
             sandbox.set_webhook(Some(WebhookTarget {
                 url,
@@ -242,6 +248,18 @@ fn open_sandbox(url: &str, data: &Data, options: &Options) -> Result<Sandbox, sa
         public_url: url.to_owned(),
         record: options.record.clone(),
     })
+}
+
+/// Lets renewals and expiries happen when they are due, also when nobody asks the sandbox for anything.
+async fn tick(sandbox: Sandbox, stopped: impl Future<Output = ()>) {
+    let mut every = tokio::time::interval(TICK);
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            _instant = every.tick() => sandbox.tick(),
+        }
+    }
 }
 
 /// Making an RSA key takes tenths of a second of CPU, which other stacks must not wait for.

@@ -44,8 +44,17 @@ impl<'a> Access<'a> {
             .subscriptions
             .iter()
             .map(|subscription| by_subscription(subscription, grace, now))
-            .max_by_key(|access| (access.level, access.subscription.map(|s| (s.status.is_live(), s.created))))
-            .unwrap_or(Self { level: Level::Inactive, grace_until: None, subscription: None })
+            .max_by_key(|access| {
+                (
+                    access.level,
+                    access.subscription.map(|s| (s.status.is_live(), s.created)),
+                )
+            })
+            .unwrap_or(Self {
+                level: Level::Inactive,
+                grace_until: None,
+                subscription: None,
+            })
     }
 
     /// What the catalogue sells for the subscription's price, while access lasts.
@@ -73,8 +82,16 @@ impl<'a> Access<'a> {
     }
 }
 
-fn by_subscription(subscription: &Subscription, grace: SignedDuration, now: Timestamp) -> Access<'_> {
-    let give = |level, grace_until| Access { level, grace_until, subscription: Some(subscription) };
+fn by_subscription(
+    subscription: &Subscription,
+    grace: SignedDuration,
+    now: Timestamp,
+) -> Access<'_> {
+    let give = |level, grace_until| Access {
+        level,
+        grace_until,
+        subscription: Some(subscription),
+    };
     let nothing = give(Level::Inactive, None);
     let until = |from: Timestamp| match from.checked_add(grace) {
         Ok(end) if now < end => give(Level::Grace, Some(end)),
@@ -86,12 +103,20 @@ fn by_subscription(subscription: &Subscription, grace: SignedDuration, now: Time
     // A period that is over without word of the next one: a renewal that we have not heard of, or
     // that was not paid. The grace that a failed payment has covers both.
     let paid_for = |level| {
-        if now < subscription.current_period_end { give(level, None) } else { until(subscription.current_period_end) }
+        if now < subscription.current_period_end {
+            give(level, None)
+        } else {
+            until(subscription.current_period_end)
+        }
     };
     match subscription.status {
         SubscriptionStatus::Active => paid_for(Level::Active),
         SubscriptionStatus::Trialing => paid_for(Level::Trialing),
-        SubscriptionStatus::PastDue => until(subscription.unpaid_since.unwrap_or(subscription.current_period_start)),
+        SubscriptionStatus::PastDue => until(
+            subscription
+                .unpaid_since
+                .unwrap_or(subscription.current_period_start),
+        ),
         SubscriptionStatus::Incomplete
         | SubscriptionStatus::IncompleteExpired
         | SubscriptionStatus::Unpaid
@@ -116,7 +141,10 @@ mod tests {
     fn level(subscription: Subscription, now: i64) -> (Level, Option<i64>) {
         let account = account(vec![subscription]);
         let access = Access::of(&account, &shipped(), at(now));
-        (access.level, access.grace_until.map(|until| until.as_second()))
+        (
+            access.level,
+            access.grace_until.map(|until| until.as_second()),
+        )
     }
 
     #[test]
@@ -137,7 +165,11 @@ mod tests {
             (Paused, START, (Level::Inactive, None)),
             (Unknown, START, (Level::Inactive, None)),
         ] {
-            assert_eq!(level(subscription("sub_1", status), now), expected, "{status:?} at {now}");
+            assert_eq!(
+                level(subscription("sub_1", status), now),
+                expected,
+                "{status:?} at {now}"
+            );
         }
     }
 
@@ -146,8 +178,14 @@ mod tests {
         let mut behind = subscription("sub_1", PastDue);
         behind.unpaid_since = Some(at(START + DAY));
         let until = START + 8 * DAY;
-        assert_eq!(level(behind.clone(), START + DAY), (Level::Grace, Some(until)));
-        assert_eq!(level(behind.clone(), until - 1), (Level::Grace, Some(until)));
+        assert_eq!(
+            level(behind.clone(), START + DAY),
+            (Level::Grace, Some(until))
+        );
+        assert_eq!(
+            level(behind.clone(), until - 1),
+            (Level::Grace, Some(until))
+        );
         assert_eq!(level(behind, until), (Level::Inactive, None));
     }
 
@@ -168,7 +206,10 @@ mod tests {
         for subscriptions in [vec![new.clone(), old.clone()], vec![old, new]] {
             let account = account(subscriptions);
             let access = Access::of(&account, &shipped(), at(START));
-            assert_eq!((access.level, access.subscription.unwrap().id.as_str()), (Level::Active, "sub_new"));
+            assert_eq!(
+                (access.level, access.subscription.unwrap().id.as_str()),
+                (Level::Active, "sub_new")
+            );
         }
     }
 
@@ -179,12 +220,17 @@ mod tests {
         pro.quantity = 3;
         let mut unlisted = subscription("sub_1", Active);
         unlisted.price_id = Some("price_elsewhere".into());
-        for (subscription, now, seats, export) in
-            [(pro.clone(), START, 3, true), (pro, END + 9 * DAY, 1, false), (unlisted, START, 1, false)]
-        {
+        for (subscription, now, seats, export) in [
+            (pro.clone(), START, 3, true),
+            (pro, END + 9 * DAY, 1, false),
+            (unlisted, START, 1, false),
+        ] {
             let account = account(vec![subscription]);
             let features = Access::of(&account, &catalog, at(now)).features(&catalog);
-            assert_eq!((features["seats"].as_i64(), features["export"].as_bool()), (Some(seats), Some(export)));
+            assert_eq!(
+                (features["seats"].as_i64(), features["export"].as_bool()),
+                (Some(seats), Some(export))
+            );
         }
     }
 }

@@ -33,13 +33,21 @@ pub struct Account {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<Subscription>,
     /// When the fetch began that `subscriptions` come from.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "jiff::fmt::serde::timestamp::second::optional"
+    )]
     pub synced_at: Option<Timestamp>,
     /// Sum of the token ledger.
     #[serde(default)]
     pub token_balance: i64,
     /// When the user first had a trial; there is one per user.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "jiff::fmt::serde::timestamp::second::optional"
+    )]
     pub trial_claimed_at: Option<Timestamp>,
     /// How many Checkouts were begun; part of the idempotency key.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -49,7 +57,10 @@ pub struct Account {
     pub checkout: Option<Checkout>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
@@ -142,13 +153,18 @@ impl Account {
 
     /// The subscription because of which there must be no second one.
     pub fn live_subscription(&self) -> Option<&Subscription> {
-        self.subscriptions.iter().find(|subscription| subscription.status.is_live())
+        self.subscriptions
+            .iter()
+            .find(|subscription| subscription.status.is_live())
     }
 
     /// Whether the last fetch already contains an event created in that second: it began after the
     /// second was over, by [`CLOCK_MARGIN`] at least.
     pub fn contains(&self, created: Timestamp) -> bool {
-        let over = created.as_second().saturating_add(1).saturating_add(CLOCK_MARGIN.as_secs());
+        let over = created
+            .as_second()
+            .saturating_add(1)
+            .saturating_add(CLOCK_MARGIN.as_secs());
         self.synced_at.is_some_and(|at| at.as_second() >= over)
     }
 
@@ -167,12 +183,17 @@ impl Account {
             | SubscriptionStatus::Paused
             | SubscriptionStatus::Unknown => false,
         };
-        let trial = fetched.iter().filter(|s| s.trial_end.is_some()).map(|s| s.created).min();
+        let trial = fetched
+            .iter()
+            .filter(|s| s.trial_end.is_some())
+            .map(|s| s.created)
+            .min();
         self.trial_claimed_at = self.trial_claimed_at.into_iter().chain(trial).min();
         // Newest first, by what Stripe says and not by the order of its answer.
         fetched.sort_by(|a, b| (over(a), b.created, &b.id).cmp(&(over(b), a.created, &a.id)));
         let mut over_kept = false;
-        fetched.retain(|subscription| !over(subscription) || !std::mem::replace(&mut over_kept, true));
+        fetched
+            .retain(|subscription| !over(subscription) || !std::mem::replace(&mut over_kept, true));
         fetched.truncate(SUBSCRIPTIONS_MAX);
         self.subscriptions = fetched;
         self.synced_at = self.synced_at.max(Some(fetched_at));
@@ -180,19 +201,31 @@ impl Account {
 
     /// While a subscription stays behind, later invoices do not begin its grace again.
     fn keep_unpaid_since(&self, fetched: &mut Subscription) {
-        let known = self.subscription(&fetched.id).and_then(|known| known.unpaid_since);
+        let known = self
+            .subscription(&fetched.id)
+            .and_then(|known| known.unpaid_since);
         if let (Some(known), Some(since)) = (known, fetched.unpaid_since) {
             fetched.unpaid_since = Some(known.min(since));
         }
     }
 
     fn subscription(&self, id: &SubscriptionId) -> Option<&Subscription> {
-        self.subscriptions.iter().find(|subscription| subscription.id == *id)
+        self.subscriptions
+            .iter()
+            .find(|subscription| subscription.id == *id)
     }
 
     /// Whether both say the same of the user, whenever they were read.
     pub fn same_facts(&self, other: &Self) -> bool {
-        Self { synced_at: None, version: 0, ..self.clone() } == Self { synced_at: None, version: 0, ..other.clone() }
+        Self {
+            synced_at: None,
+            version: 0,
+            ..self.clone()
+        } == Self {
+            synced_at: None,
+            version: 0,
+            ..other.clone()
+        }
     }
 }
 
@@ -226,7 +259,12 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn account(subscriptions: Vec<Subscription>) -> Account {
-        Account { subscriptions, version: 1, customer_id: Some("cus_1".into()), ..Account::new("alice".into()) }
+        Account {
+            subscriptions,
+            version: 1,
+            customer_id: Some("cus_1".into()),
+            ..Account::new("alice".into())
+        }
     }
 
     #[test]
@@ -234,7 +272,10 @@ pub(crate) mod tests {
         let mut account = account(vec![]);
         assert!(!account.contains(at(START)));
         account.synced_at = Some(at(START + 2));
-        assert!(!account.contains(at(START)), "within the second and the margin");
+        assert!(
+            !account.contains(at(START)),
+            "within the second and the margin"
+        );
         account.synced_at = Some(at(START + 3));
         assert!(account.contains(at(START)));
         assert!(!account.contains(at(START + 1)));
@@ -252,7 +293,13 @@ pub(crate) mod tests {
         let mut two = account(vec![]);
         two.sync(vec![newer, old, live], at(START));
         assert_eq!(one, two);
-        assert_eq!(one.subscriptions.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["sub_live", "sub_newer"]);
+        assert_eq!(
+            one.subscriptions
+                .iter()
+                .map(|s| s.id.as_str())
+                .collect::<Vec<_>>(),
+            ["sub_live", "sub_newer"]
+        );
     }
 
     #[test]

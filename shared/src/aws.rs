@@ -23,13 +23,20 @@ fn identity(environment: &Environment) -> Result<(Region, Credentials), Error> {
 }
 
 /// A DynamoDB client; `AWS_ENDPOINT_URL_DYNAMODB` points it at an emulator.
-pub fn dynamodb(environment: &Environment, http: &HttpClient) -> Result<aws_sdk_dynamodb::Client, Error> {
+pub fn dynamodb(
+    environment: &Environment,
+    http: &HttpClient,
+) -> Result<aws_sdk_dynamodb::Client, Error> {
     let (region, credentials) = identity(environment)?;
     let mut config = aws_sdk_dynamodb::Config::builder()
         .region(region)
         .credentials_provider(credentials)
         .http_client(http.for_sdk());
-    config.set_endpoint_url(environment.get("AWS_ENDPOINT_URL_DYNAMODB").map(str::to_owned));
+    config.set_endpoint_url(
+        environment
+            .get("AWS_ENDPOINT_URL_DYNAMODB")
+            .map(str::to_owned),
+    );
     Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
 }
 
@@ -43,6 +50,10 @@ pub(crate) fn secrets_manager(
         .region(region)
         .credentials_provider(credentials)
         .http_client(http.for_sdk());
-    config.set_endpoint_url(environment.get("AWS_ENDPOINT_URL_SECRETS_MANAGER").map(str::to_owned));
+    config.set_endpoint_url(
+        environment
+            .get("AWS_ENDPOINT_URL_SECRETS_MANAGER")
+            .map(str::to_owned),
+    );
     Ok(aws_sdk_secretsmanager::Client::from_conf(config.build()))
 }

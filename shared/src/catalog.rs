@@ -11,7 +11,9 @@ use crate::ids::PriceId;
 
 mod definition;
 
-pub use definition::{Definition, Free, Interval, InvalidDefinition, Pack, Plan, ProrationBehavior, Seats};
+pub use definition::{
+    Definition, Free, Interval, InvalidDefinition, Pack, Plan, ProrationBehavior, Seats,
+};
 
 /// An amount in the smallest unit, by lower-case ISO currency code.
 pub type Amounts = BTreeMap<String, i64>;
@@ -103,14 +105,20 @@ impl Definition {
 impl Catalog {
     /// The offer that a Stripe price stands for, also when it is a former one.
     pub fn offer_of(&self, price_id: &PriceId) -> Option<Offer<'_>> {
-        let (lookup_key, _) =
-            self.prices.iter().find(|(_, prices)| prices.current == *price_id || prices.former.contains(price_id))?;
-        self.definition.offers().find(|offer| offer.lookup_key == *lookup_key)
+        let (lookup_key, _) = self
+            .prices
+            .iter()
+            .find(|(_, prices)| prices.current == *price_id || prices.former.contains(price_id))?;
+        self.definition
+            .offers()
+            .find(|offer| offer.lookup_key == *lookup_key)
     }
 
     /// The plan of that key at that interval, with the price a new Checkout uses.
     pub fn plan(&self, key: &str, interval: Interval) -> Option<(Offer<'_>, &PriceId)> {
-        self.current(|item| matches!(item, Item::Plan(plan, each) if plan.key == key && each == interval))
+        self.current(
+            |item| matches!(item, Item::Plan(plan, each) if plan.key == key && each == interval),
+        )
     }
 
     /// The pack of that key, with the price a new Checkout uses.
@@ -141,15 +149,28 @@ pub(crate) mod tests {
         let definition = Definition::parse(include_str!("../../catalog.toml")).unwrap();
         let prices = definition.offers().map(|offer| {
             let current = PriceId::from(offer.lookup_key.replace("tollgate", "price"));
-            (offer.lookup_key, StripePrices { current, former: vec![] })
+            (
+                offer.lookup_key,
+                StripePrices {
+                    current,
+                    former: vec![],
+                },
+            )
         });
-        Catalog { prices: prices.collect(), definition: definition.clone() }
+        Catalog {
+            prices: prices.collect(),
+            definition: definition.clone(),
+        }
     }
 
     #[test]
     fn the_catalogue_that_ships_is_what_the_documentation_speaks_of() {
         let catalog = shipped();
-        let keys: Vec<String> = catalog.definition.offers().map(|offer| offer.lookup_key).collect();
+        let keys: Vec<String> = catalog
+            .definition
+            .offers()
+            .map(|offer| offer.lookup_key)
+            .collect();
         assert_eq!(
             keys,
             [
@@ -163,7 +184,9 @@ pub(crate) mod tests {
         );
         assert_eq!(catalog.definition.grace_days, 7);
         let (pro, _) = catalog.plan("pro", Interval::Month).unwrap();
-        assert!(matches!(pro.item, Item::Plan(plan, _) if plan.trial_days == Some(14) && plan.tokens_per_period == 10_000));
+        assert!(
+            matches!(pro.item, Item::Plan(plan, _) if plan.trial_days == Some(14) && plan.tokens_per_period == 10_000)
+        );
         assert_eq!(pro.amounts.keys().collect::<Vec<_>>(), ["eur", "usd"]);
     }
 
@@ -175,7 +198,15 @@ pub(crate) mod tests {
         prices.former.push(former.clone());
         assert_eq!(catalog.offer_of(&former).unwrap().item.key(), "pro");
         assert!(catalog.by_current_price(&former).is_none());
-        assert_eq!(catalog.by_current_price(&"price_new".into()).unwrap().0.item.key(), "pro");
+        assert_eq!(
+            catalog
+                .by_current_price(&"price_new".into())
+                .unwrap()
+                .0
+                .item
+                .key(),
+            "pro"
+        );
         assert!(catalog.offer_of(&"price_other".into()).is_none());
     }
 }

@@ -44,7 +44,10 @@ pub enum Error {
 impl Environment {
     /// The variable's value; an empty or blank one counts as not set.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        self.0
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
     }
 
     /// The variable's value, which must be set.
@@ -61,7 +64,11 @@ impl Environment {
             .filter(|entry| !entry.is_empty())
             .map(str::to_owned)
             .collect();
-        if entries.is_empty() { Err(Error::Missing(name)) } else { Ok(entries) }
+        if entries.is_empty() {
+            Err(Error::Missing(name))
+        } else {
+            Ok(entries)
+        }
     }
 
     /// `LIVEMODE`: whether this deployment works with Stripe's live mode. Every event of the other
@@ -70,7 +77,10 @@ impl Environment {
         match self.require("LIVEMODE")? {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(Error::Invalid { name: "LIVEMODE", why: "it is either true or false" }),
+            _ => Err(Error::Invalid {
+                name: "LIVEMODE",
+                why: "it is either true or false",
+            }),
         }
     }
 }
@@ -87,14 +97,17 @@ impl AllowedUrls {
     /// Reads `ALLOWED_URLS`.
     pub fn from_environment(environment: &Environment) -> Result<Self, Error> {
         let entries = environment.require_list("ALLOWED_URLS")?;
-        let parsed: Result<Vec<Url>, Error> = entries.iter().map(|entry| parse_entry(entry)).collect();
+        let parsed: Result<Vec<Url>, Error> =
+            entries.iter().map(|entry| parse_entry(entry)).collect();
         parsed.map(Self)
     }
 
     /// The address to use when a request names none, with a marker in its query that tells the
     /// frontend what happened, such as `checkout=success`.
     pub fn default_url(&self, marker: &str) -> String {
-        let Some(first) = self.0.first() else { return String::new() };
+        let Some(first) = self.0.first() else {
+            return String::new();
+        };
         let mut url = first.clone();
         url.set_query(Some(marker));
         url.into()
@@ -103,10 +116,15 @@ impl AllowedUrls {
     /// Whether a browser may be sent to `requested`.
     pub fn allows(&self, requested: &str) -> bool {
         // A backslash or a control character reads differently in browsers than in URL parsers.
-        if requested.chars().any(|c| c == '\\' || c.is_control() || c.is_whitespace()) {
+        if requested
+            .chars()
+            .any(|c| c == '\\' || c.is_control() || c.is_whitespace())
+        {
             return false;
         }
-        let Ok(url) = Url::parse(requested) else { return false };
+        let Ok(url) = Url::parse(requested) else {
+            return false;
+        };
         let has_user = !url.username().is_empty() || url.password().is_some();
         !has_user && self.0.iter().any(|entry| is_at_or_below(entry, &url))
     }
@@ -117,10 +135,16 @@ fn parse_entry(entry: &str) -> Result<Url, Error> {
         name: "ALLOWED_URLS",
         why: "each entry is an absolute https:// URL without query (http:// only for localhost)",
     };
-    let Ok(url) = Url::parse(entry) else { return Err(invalid) };
+    let Ok(url) = Url::parse(entry) else {
+        return Err(invalid);
+    };
     let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && is_local);
-    if !scheme_fits || url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+    if !scheme_fits
+        || url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+    {
         return Err(invalid);
     }
     Ok(url)
@@ -131,7 +155,10 @@ fn is_at_or_below(entry: &Url, url: &Url) -> bool {
         && entry.host_str() == url.host_str()
         && entry.port_or_known_default() == url.port_or_known_default();
     let base = entry.path().trim_end_matches('/');
-    let below = url.path().strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = url
+        .path()
+        .strip_prefix(base)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     same_origin && below
 }
 
@@ -140,21 +167,32 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn an_empty_variable_is_missing_and_named() {
         for value in ["", "  "] {
-            let error = environment(&[("TABLE_NAME", value)]).require("TABLE_NAME").unwrap_err();
+            let error = environment(&[("TABLE_NAME", value)])
+                .require("TABLE_NAME")
+                .unwrap_err();
             assert!(error.to_string().contains("TABLE_NAME"));
         }
-        assert_eq!(environment(&[("X", " , ,")]).require_list("X"), Err(Error::Missing("X")));
+        assert_eq!(
+            environment(&[("X", " , ,")]).require_list("X"),
+            Err(Error::Missing("X"))
+        );
     }
 
     #[test]
     fn debug_shows_names_only() {
-        let shown = format!("{:?}", environment(&[("STRIPE_SECRET_KEY", "sk_test_secret")]));
+        let shown = format!(
+            "{:?}",
+            environment(&[("STRIPE_SECRET_KEY", "sk_test_secret")])
+        );
         assert!(shown.contains("STRIPE_SECRET_KEY") && !shown.contains("sk_test_secret"));
     }
 
@@ -168,7 +206,10 @@ mod tests {
 
     #[test]
     fn a_return_url_must_be_at_or_below_an_allowed_one() {
-        let urls = environment(&[("ALLOWED_URLS", "https://app.example.com/billing, http://localhost:3000")]);
+        let urls = environment(&[(
+            "ALLOWED_URLS",
+            "https://app.example.com/billing, http://localhost:3000",
+        )]);
         let urls = AllowedUrls::from_environment(&urls).unwrap();
         for allowed in [
             "https://app.example.com/billing",
@@ -196,13 +237,24 @@ mod tests {
         ] {
             assert!(!urls.allows(foreign), "{foreign}");
         }
-        assert_eq!(urls.default_url("checkout=success"), "https://app.example.com/billing?checkout=success");
+        assert_eq!(
+            urls.default_url("checkout=success"),
+            "https://app.example.com/billing?checkout=success"
+        );
     }
 
     #[test]
     fn the_allowlist_itself_must_be_https() {
-        for bad in ["http://app.example.com", "app.example.com", "https://a.example/?x=1", "ftp://localhost"] {
-            assert!(AllowedUrls::from_environment(&environment(&[("ALLOWED_URLS", bad)])).is_err(), "{bad}");
+        for bad in [
+            "http://app.example.com",
+            "app.example.com",
+            "https://a.example/?x=1",
+            "ftp://localhost",
+        ] {
+            assert!(
+                AllowedUrls::from_environment(&environment(&[("ALLOWED_URLS", bad)])).is_err(),
+                "{bad}"
+            );
         }
     }
 }

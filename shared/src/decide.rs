@@ -71,7 +71,12 @@ pub fn concerns_subscriptions(event: &Event) -> bool {
 }
 
 /// Decides one event.
-pub fn decide(known: &Known, event: &Event, fetched: Option<Fetched>, catalog: &Catalog) -> Decision {
+pub fn decide(
+    known: &Known,
+    event: &Event,
+    fetched: Option<Fetched>,
+    catalog: &Catalog,
+) -> Decision {
     let mut account = known.account.clone();
     if let Some(fetched) = fetched {
         account.sync(fetched.subscriptions, fetched.at);
@@ -89,7 +94,9 @@ pub fn decide(known: &Known, event: &Event, fetched: Option<Fetched>, catalog: &
         }
         Event::CheckoutSession(session) => {
             close_checkout(&mut account, session);
-            grant = (!known.granted).then(|| pack_grant(session, catalog)).flatten();
+            grant = (!known.granted)
+                .then(|| pack_grant(session, catalog))
+                .flatten();
         }
     }
     if let Some(grant) = &grant {
@@ -98,17 +105,28 @@ pub fn decide(known: &Known, event: &Event, fetched: Option<Fetched>, catalog: &
     if account.same_facts(&known.account) && invoice_to_write.is_none() {
         return Decision::NoChange;
     }
-    Decision::Change(Box::new(Changes { account, invoice: invoice_to_write, grant }))
+    Decision::Change(Box::new(Changes {
+        account,
+        invoice: invoice_to_write,
+        grant,
+    }))
 }
 
 /// What pays for a session, and so names the grant: its payment, or itself where there was nothing to pay.
 pub fn grant_source(session: &CheckoutSession) -> String {
-    session.payment_intent.as_ref().map_or_else(|| session.id.to_string(), ToString::to_string)
+    session
+        .payment_intent
+        .as_ref()
+        .map_or_else(|| session.id.to_string(), ToString::to_string)
 }
 
 /// All of a session's events tell that nobody can pay it any more.
 fn close_checkout(account: &mut Account, session: &CheckoutSession) {
-    let is_this = account.checkout.as_ref().and_then(|checkout| checkout.session.as_ref()).is_some_and(|open| open.id == session.id);
+    let is_this = account
+        .checkout
+        .as_ref()
+        .and_then(|checkout| checkout.session.as_ref())
+        .is_some_and(|open| open.id == session.id);
     if is_this {
         account.checkout = None;
     }
@@ -121,8 +139,19 @@ fn pack_grant(session: &CheckoutSession, catalog: &Catalog) -> Option<Grant> {
         PaymentStatus::Paid | PaymentStatus::NoPaymentRequired => true,
         PaymentStatus::Unpaid | PaymentStatus::Unknown => false,
     };
-    let pack = catalog.definition.packs.iter().find(|pack| pack.key == key && pack.interval.is_none())?;
-    let quantity: i64 = session.metadata.quantity.as_deref().unwrap_or("1").parse().ok().filter(|q| *q > 0)?;
+    let pack = catalog
+        .definition
+        .packs
+        .iter()
+        .find(|pack| pack.key == key && pack.interval.is_none())?;
+    let quantity: i64 = session
+        .metadata
+        .quantity
+        .as_deref()
+        .unwrap_or("1")
+        .parse()
+        .ok()
+        .filter(|q| *q > 0)?;
     is_paid.then(|| Grant {
         source: grant_source(session),
         tokens: pack.tokens.saturating_mul(quantity),
@@ -141,7 +170,11 @@ mod tests {
     use crate::subscription::SubscriptionStatus;
 
     fn known(account: Account) -> Known {
-        Known { account, invoice: None, granted: false }
+        Known {
+            account,
+            invoice: None,
+            granted: false,
+        }
     }
 
     fn session(id: &str, payment_status: &str, metadata: serde_json::Value) -> CheckoutSession {
@@ -161,10 +194,25 @@ mod tests {
     #[test]
     fn f01_state_comes_from_the_fetch_and_not_from_the_event() {
         let active = subscription("sub_1", SubscriptionStatus::Active);
-        let fetched = || Some(Fetched { at: at(START), subscriptions: vec![active.clone()] });
-        let first = changes(decide(&known(account(vec![])), &Event::Subscription, fetched(), &shipped()));
+        let fetched = || {
+            Some(Fetched {
+                at: at(START),
+                subscriptions: vec![active.clone()],
+            })
+        };
+        let first = changes(decide(
+            &known(account(vec![])),
+            &Event::Subscription,
+            fetched(),
+            &shipped(),
+        ));
         assert_eq!(first.account.subscriptions, [active.clone()]);
-        let again = decide(&known(first.account), &Event::Subscription, fetched(), &shipped());
+        let again = decide(
+            &known(first.account),
+            &Event::Subscription,
+            fetched(),
+            &shipped(),
+        );
         assert_eq!(again, Decision::NoChange);
     }
 
@@ -179,7 +227,10 @@ mod tests {
             ("processing", false, None),
             ("paid", true, None),
         ] {
-            let known = Known { granted, ..known(account(vec![])) };
+            let known = Known {
+                granted,
+                ..known(account(vec![]))
+            };
             let event = Event::CheckoutSession(session("cs_1", payment_status, pack.clone()));
             let decided = decide(&known, &event, None, &catalog);
             let tokens = match decided {
@@ -192,12 +243,19 @@ mod tests {
 
     #[test]
     fn f10_a_recurring_pack_is_not_granted_by_its_session() {
-        let event = Event::CheckoutSession(session("cs_1", "paid", json!({"pack": "tokens_monthly"})));
-        assert_eq!(decide(&known(account(vec![])), &event, None, &shipped()), Decision::NoChange);
+        let event =
+            Event::CheckoutSession(session("cs_1", "paid", json!({"pack": "tokens_monthly"})));
+        assert_eq!(
+            decide(&known(account(vec![])), &event, None, &shipped()),
+            Decision::NoChange
+        );
         for quantity in ["0", "-1", "x"] {
             let metadata = json!({"pack": "tokens_1000", "quantity": quantity});
             let event = Event::CheckoutSession(session("cs_1", "paid", metadata));
-            assert_eq!(decide(&known(account(vec![])), &event, None, &shipped()), Decision::NoChange);
+            assert_eq!(
+                decide(&known(account(vec![])), &event, None, &shipped()),
+                Decision::NoChange
+            );
         }
     }
 
@@ -222,12 +280,23 @@ mod tests {
             },
             begun_at: at(START),
             expires_at: at(START + 3600),
-            session: Some(Session { id: "cs_1".into(), url: String::new() }),
+            session: Some(Session {
+                id: "cs_1".into(),
+                url: String::new(),
+            }),
         });
         let other = Event::CheckoutSession(session("cs_2", "unpaid", json!({})));
-        assert_eq!(decide(&known(holder.clone()), &other, None, &shipped()), Decision::NoChange);
+        assert_eq!(
+            decide(&known(holder.clone()), &other, None, &shipped()),
+            Decision::NoChange
+        );
         let this = Event::CheckoutSession(session("cs_1", "unpaid", json!(null)));
-        assert_eq!(changes(decide(&known(holder), &this, None, &shipped())).account.checkout, None);
+        assert_eq!(
+            changes(decide(&known(holder), &this, None, &shipped()))
+                .account
+                .checkout,
+            None
+        );
     }
 
     #[test]
@@ -238,10 +307,24 @@ mod tests {
             }))
             .unwrap()
         };
-        let paid = Known { invoice: Some(invoice("paid")), ..known(account(vec![])) };
-        assert_eq!(decide(&paid, &Event::Invoice(invoice("open")), None, &shipped()), Decision::NoChange);
-        let open = Known { invoice: Some(invoice("open")), ..known(account(vec![])) };
-        let changes = changes(decide(&open, &Event::Invoice(invoice("paid")), None, &shipped()));
+        let paid = Known {
+            invoice: Some(invoice("paid")),
+            ..known(account(vec![]))
+        };
+        assert_eq!(
+            decide(&paid, &Event::Invoice(invoice("open")), None, &shipped()),
+            Decision::NoChange
+        );
+        let open = Known {
+            invoice: Some(invoice("open")),
+            ..known(account(vec![]))
+        };
+        let changes = changes(decide(
+            &open,
+            &Event::Invoice(invoice("paid")),
+            None,
+            &shipped(),
+        ));
         assert_eq!(changes.invoice, Some(invoice("paid")));
     }
 }

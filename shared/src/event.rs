@@ -158,10 +158,17 @@ struct Metadata {
 }
 
 fn content(event_type: &str, object: &str) -> Result<Content, serde_json::Error> {
-    let Some(kind) = kind(event_type) else { return Ok(Content::Other) };
+    let Some(kind) = kind(event_type) else {
+        return Ok(Content::Other);
+    };
     let subject: Subject = serde_json::from_str(object)?;
-    let Some(customer) = subject.customer else { return Ok(Content::Other) };
-    let named = subject.metadata.and_then(|metadata| metadata.user_id).or(subject.client_reference_id);
+    let Some(customer) = subject.customer else {
+        return Ok(Content::Other);
+    };
+    let named = subject
+        .metadata
+        .and_then(|metadata| metadata.user_id)
+        .or(subject.client_reference_id);
     let (event, user_hint) = match kind {
         Kind::CheckoutSession => (Event::CheckoutSession(serde_json::from_str(object)?), named),
         Kind::Subscription => (Event::Subscription, named),
@@ -170,7 +177,11 @@ fn content(event_type: &str, object: &str) -> Result<Content, serde_json::Error>
             (Event::Invoice(invoice), of_subscription.or(named))
         }
     };
-    Ok(Content::Acted { customer_id: customer.id().into(), user_hint, event })
+    Ok(Content::Acted {
+        customer_id: customer.id().into(),
+        user_hint,
+        event,
+    })
 }
 
 #[cfg(test)]
@@ -189,9 +200,15 @@ mod tests {
 
     fn acted(event_type: &str, object: &Value) -> (String, Option<String>, Event) {
         match parse(event_type, object).content {
-            Content::Acted { customer_id, user_hint, event } => {
-                (customer_id.as_str().to_owned(), user_hint.map(|user| user.as_str().to_owned()), event)
-            }
+            Content::Acted {
+                customer_id,
+                user_hint,
+                event,
+            } => (
+                customer_id.as_str().to_owned(),
+                user_hint.map(|user| user.as_str().to_owned()),
+                event,
+            ),
             other => panic!("{other:?}"),
         }
     }
@@ -199,9 +216,20 @@ mod tests {
     #[test]
     fn a_subscription_event_is_a_hint_about_its_customer() {
         let object = json!({"id": "sub_1", "customer": "cus_1", "metadata": {"user_id": "alice"}});
-        for change in ["created", "updated", "deleted", "paused", "resumed", "trial_will_end"] {
-            let (customer, user, event) = acted(&format!("customer.subscription.{change}"), &object);
-            assert_eq!((customer.as_str(), user.as_deref(), event), ("cus_1", Some("alice"), Event::Subscription));
+        for change in [
+            "created",
+            "updated",
+            "deleted",
+            "paused",
+            "resumed",
+            "trial_will_end",
+        ] {
+            let (customer, user, event) =
+                acted(&format!("customer.subscription.{change}"), &object);
+            assert_eq!(
+                (customer.as_str(), user.as_deref(), event),
+                ("cus_1", Some("alice"), Event::Subscription)
+            );
         }
     }
 
@@ -213,16 +241,24 @@ mod tests {
             "subscription_details": {"metadata": {"user_id": "alice"}},
         });
         let mut oldest = older.clone();
-        oldest.as_object_mut().unwrap().remove("subscription_details");
+        oldest
+            .as_object_mut()
+            .unwrap()
+            .remove("subscription_details");
         oldest["lines"] = json!({"data": [{"metadata": {"user_id": "alice"}}]});
         let mut newest = older.clone();
         newest.as_object_mut().unwrap().remove("subscription");
-        newest.as_object_mut().unwrap().remove("subscription_details");
+        newest
+            .as_object_mut()
+            .unwrap()
+            .remove("subscription_details");
         newest["parent"] = json!({"type": "subscription_details", "subscription_details":
             {"subscription": "sub_1", "metadata": {"user_id": "alice"}}});
         let expected = acted("invoice.paid", &newest);
         assert_eq!(expected.1.as_deref(), Some("alice"));
-        assert!(matches!(&expected.2, Event::Invoice(invoice) if invoice.subscription_id == Some("sub_1".into())));
+        assert!(
+            matches!(&expected.2, Event::Invoice(invoice) if invoice.subscription_id == Some("sub_1".into()))
+        );
         assert_eq!(acted("invoice.paid", &older), expected);
         assert_eq!(acted("invoice.paid", &oldest), expected);
     }
@@ -230,24 +266,45 @@ mod tests {
     #[test]
     fn what_is_not_acted_on_is_other_whatever_it_holds() {
         for (event_type, object) in [
-            ("customer.tax_id.created", json!({"id": "txi_1", "customer": 7})),
+            (
+                "customer.tax_id.created",
+                json!({"id": "txi_1", "customer": 7}),
+            ),
             ("product.created", json!({})),
             ("a.type.of.tomorrow", json!([1, 2])),
-            ("checkout.session.completed", json!({"id": "cs_1", "customer": null, "metadata": {}})),
+            (
+                "checkout.session.completed",
+                json!({"id": "cs_1", "customer": null, "metadata": {}}),
+            ),
         ] {
-            assert_eq!(parse(event_type, &object).content, Content::Other, "{event_type}");
+            assert_eq!(
+                parse(event_type, &object).content,
+                Content::Other,
+                "{event_type}"
+            );
         }
     }
 
     #[test]
     fn an_event_of_ours_in_an_unknown_shape_is_not_understood() {
-        let envelope = parse("invoice.paid", &json!({"id": "in_1", "customer": "cus_1", "total": "much"}));
+        let envelope = parse(
+            "invoice.paid",
+            &json!({"id": "in_1", "customer": "cus_1", "total": "much"}),
+        );
         assert!(matches!(envelope.content, Content::NotUnderstood(_)));
     }
 
     #[test]
     fn what_is_no_event_is_said_to_be_none() {
-        for body in ["", "{}", "[]", "null", r#"{"id":"evt_1"}"#, "\u{feff}{}", "<xml/>"] {
+        for body in [
+            "",
+            "{}",
+            "[]",
+            "null",
+            r#"{"id":"evt_1"}"#,
+            "\u{feff}{}",
+            "<xml/>",
+        ] {
             assert!(Envelope::parse(body.as_bytes()).is_err(), "{body}");
         }
     }

@@ -40,7 +40,10 @@ impl HttpClient {
 
     /// A client for one service at `base_url`, each of whose calls ends within `timeout`.
     pub fn endpoint(&self, service: &'static str, base_url: &str, timeout: Duration) -> Endpoint {
-        let timeouts = TimeoutConfig::builder().operation_timeout(timeout).connect_timeout(timeout).build();
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(timeout)
+            .connect_timeout(timeout)
+            .build();
         let operation = Operation::builder()
             .service_name(service)
             .operation_name("request")
@@ -112,7 +115,10 @@ impl Endpoint {
         request.set_method(method).map_err(|e| build(&e))?;
         request.set_uri(path).map_err(|e| build(&e))?;
         for (name, value) in headers {
-            request.headers_mut().try_insert(*name, (*value).to_owned()).map_err(|e| build(&e))?;
+            request
+                .headers_mut()
+                .try_insert(*name, (*value).to_owned())
+                .map_err(|e| build(&e))?;
         }
         self.0.invoke(request).await.map_err(from_sdk_error)
     }
@@ -140,7 +146,9 @@ fn from_sdk_error(error: SdkError<Error, HttpResponse>) -> Error {
         SdkError::ConstructionFailure(_) => Error::Request("refused by the HTTP client".to_owned()),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => Error::Timeout,
         SdkError::DispatchFailure(failure) => Error::Connection(
-            failure.as_connector_error().map_or_else(|| "dispatch failed".to_owned(), ToString::to_string),
+            failure
+                .as_connector_error()
+                .map_or_else(|| "dispatch failed".to_owned(), ToString::to_string),
         ),
         other => Error::Connection(other.to_string()),
     }

@@ -85,8 +85,11 @@ impl Authenticator {
     /// An entry of `OIDC_ISSUERS` is an issuer or the full URL of its discovery document; the latter is
     /// how Azure AD B2C names a policy.
     pub fn new(environment: &Environment, http: &HttpClient) -> Result<Self, config::Error> {
-        let issuers: Result<Vec<Issuer>, config::Error> =
-            environment.require_list("OIDC_ISSUERS")?.iter().map(|entry| Issuer::new(entry, http)).collect();
+        let issuers: Result<Vec<Issuer>, config::Error> = environment
+            .require_list("OIDC_ISSUERS")?
+            .iter()
+            .map(|entry| Issuer::new(entry, http))
+            .collect();
         Ok(Self {
             issuers: issuers?,
             audiences: environment.require_list("OIDC_AUDIENCE")?,
@@ -136,13 +139,20 @@ impl Authenticator {
                 Err(why) => refusal = why,
             }
         }
-        if unreachable { Err(Problem::TryAgain) } else { Err(refused(refusal)) }
+        if unreachable {
+            Err(Problem::TryAgain)
+        } else {
+            Err(refused(refusal))
+        }
     }
 
     fn caller(&self, claims: &Claims) -> Option<Caller> {
         let user_id = claims.text(&self.account_claim)?;
         let usable = user_id.len() <= ID_LIMIT_BYTES && !user_id.chars().any(char::is_control);
-        usable.then(|| Caller { user_id: user_id.into(), email: claims.email().map(str::to_owned) })
+        usable.then(|| Caller {
+            user_id: user_id.into(),
+            email: claims.email().map(str::to_owned),
+        })
     }
 }
 
@@ -160,9 +170,15 @@ impl Issuer {
         let (name, discovery) = match entry.strip_suffix(DISCOVERY_PATH) {
             Some(_) => (None, entry.to_owned()),
             None if entry.contains(DISCOVERY_PATH) => (None, entry.to_owned()),
-            None => (Some(entry.to_owned()), format!("{}{DISCOVERY_PATH}", entry.trim_end_matches('/'))),
+            None => (
+                Some(entry.to_owned()),
+                format!("{}{DISCOVERY_PATH}", entry.trim_end_matches('/')),
+            ),
         };
-        let url = Url::parse(&discovery).ok().filter(is_trustworthy).ok_or(invalid)?;
+        let url = Url::parse(&discovery)
+            .ok()
+            .filter(is_trustworthy)
+            .ok_or(invalid)?;
         Ok(Self {
             endpoint: http.endpoint("oidc", &origin(&url), TIMEOUT),
             http: http.clone(),
@@ -175,7 +191,10 @@ impl Issuer {
 
     /// Only the issuer that a token names is asked for keys, so that a made-up token costs no request.
     fn may_have_issued(&self, token: &Unverified<'_>) -> bool {
-        let named = self.name.as_deref().is_none_or(|name| token.issuer() == Some(name));
+        let named = self
+            .name
+            .as_deref()
+            .is_none_or(|name| token.issuer() == Some(name));
         named && token.has_policy(self.policy.as_deref())
     }
 
@@ -186,7 +205,9 @@ impl Issuer {
         let enough = cache.read.as_ref().is_some_and(|read| {
             read.keys.get(kid).is_some() && now.duration_since(read.at) < KEYS_FRESH
         });
-        let tried = cache.tried_at.is_some_and(|at| now.duration_since(at).abs() < REFRESH_INTERVAL);
+        let tried = cache
+            .tried_at
+            .is_some_and(|at| now.duration_since(at).abs() < REFRESH_INTERVAL);
         if !enough && !tried {
             cache.tried_at = Some(now);
             match self.read(now).await {
@@ -194,28 +215,45 @@ impl Issuer {
                 None => tracing::warn!("an issuer's keys could not be read"),
             }
         }
-        cache.read.clone().filter(|read| now.duration_since(read.at) < KEYS_KEPT)
+        cache
+            .read
+            .clone()
+            .filter(|read| now.duration_since(read.at) < KEYS_KEPT)
     }
 
     async fn read(&self, now: Timestamp) -> Option<Read> {
         let document = get(&self.endpoint, &self.discovery_path).await?;
         let document: Discovery = serde_json::from_slice(&document).ok()?;
-        if self.name.as_ref().is_some_and(|name| *name != document.issuer) {
+        if self
+            .name
+            .as_ref()
+            .is_some_and(|name| *name != document.issuer)
+        {
             tracing::error!("the discovery document names another issuer than OIDC_ISSUERS");
             return None;
         }
         let url = Url::parse(&document.jwks_uri).ok().filter(is_trustworthy)?;
         let endpoint = self.http.endpoint("oidc", &origin(&url), TIMEOUT);
         let keys = Keys::parse(&get(&endpoint, &path_and_query(&url)).await?)?;
-        (!keys.is_empty()).then_some(Read { at: now, issuer: document.issuer, keys })
+        (!keys.is_empty()).then_some(Read {
+            at: now,
+            issuer: document.issuer,
+            keys,
+        })
     }
 }
 
 async fn get(endpoint: &Endpoint, path: &str) -> Option<Vec<u8>> {
-    match endpoint.send("GET", path, &[("accept", "application/json")], None).await {
+    match endpoint
+        .send("GET", path, &[("accept", "application/json")], None)
+        .await
+    {
         Ok(response) if response.status == 200 => Some(response.body),
         Ok(response) => {
-            tracing::warn!(status = response.status, "the issuer answered with an error");
+            tracing::warn!(
+                status = response.status,
+                "the issuer answered with an error"
+            );
             None
         }
         Err(error) => {
@@ -226,7 +264,10 @@ async fn get(endpoint: &Endpoint, path: &str) -> Option<Vec<u8>> {
 }
 
 fn is_trustworthy(url: &Url) -> bool {
-    let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]" | "host.docker.internal"));
+    let is_local = matches!(
+        url.host_str(),
+        Some("localhost" | "127.0.0.1" | "[::1]" | "host.docker.internal")
+    );
     url.scheme() == "https" || (url.scheme() == "http" && is_local)
 }
 
@@ -235,13 +276,23 @@ fn origin(url: &Url) -> String {
 }
 
 fn path_and_query(url: &Url) -> String {
-    url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
+    url.query().map_or_else(
+        || url.path().to_owned(),
+        |query| format!("{}?{query}", url.path()),
+    )
 }
 
 /// Azure AD B2C has one issuer for all its policies and names the policy in the discovery URL, in the
 /// path or as `p=`: <https://learn.microsoft.com/en-us/azure/active-directory-b2c/tokens-overview>
 fn b2c_policy(discovery: &Url) -> Option<String> {
-    let in_path = discovery.path_segments()?.find(|segment| segment.to_ascii_lowercase().starts_with("b2c_1"));
-    let in_query = || discovery.query_pairs().find(|(name, _)| name == "p").map(|(_, policy)| policy.into_owned());
+    let in_path = discovery
+        .path_segments()?
+        .find(|segment| segment.to_ascii_lowercase().starts_with("b2c_1"));
+    let in_query = || {
+        discovery
+            .query_pairs()
+            .find(|(name, _)| name == "p")
+            .map(|(_, policy)| policy.into_owned())
+    };
     in_path.map(str::to_owned).or_else(in_query)
 }

@@ -61,7 +61,10 @@ pub const BODY_LIMIT_BYTES: usize = 16 << 10;
 impl Problem {
     /// A field of the request that cannot be used.
     pub fn invalid(field: &str, why: impl Into<String>) -> Self {
-        Self::InvalidRequest { field: field.to_owned(), why: why.into() }
+        Self::InvalidRequest {
+            field: field.to_owned(),
+            why: why.into(),
+        }
     }
 
     /// The stable code that a program tells problems apart by.
@@ -104,11 +107,23 @@ impl Problem {
             | Self::StripeUnavailable
             | Self::TryAgain => None,
         };
-        let document = Document { r#type: "about:blank", title, status, code, detail: self.to_string(), field };
-        let mut response = Response::new(Body::from(serde_json::to_string(&document).unwrap_or_default()));
+        let document = Document {
+            r#type: "about:blank",
+            title,
+            status,
+            code,
+            detail: self.to_string(),
+            field,
+        };
+        let mut response = Response::new(Body::from(
+            serde_json::to_string(&document).unwrap_or_default(),
+        ));
         *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
         let headers = response.headers_mut();
-        headers.insert("content-type", http::HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            "content-type",
+            http::HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert("cache-control", http::HeaderValue::from_static("no-store"));
         match self {
             Self::Unauthenticated => {
@@ -165,7 +180,10 @@ mod tests {
     fn a_problem_names_status_code_field_and_reason() {
         let response = Problem::invalid("plan", "no such plan").into_response();
         assert_eq!(response.status(), 400);
-        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(
             body,
@@ -179,6 +197,12 @@ mod tests {
     #[test]
     fn try_again_says_when() {
         let response = Problem::TryAgain.into_response();
-        assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"1".parse().unwrap()));
+        assert_eq!(
+            (
+                response.status().as_u16(),
+                &response.headers()["retry-after"]
+            ),
+            (503, &"1".parse().unwrap())
+        );
     }
 }

@@ -28,6 +28,9 @@ const RECORD_LIMIT: Duration = Duration::from_millis(1_500);
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(10);
 const RETRY_AFTER_LIMIT: SignedDuration = SignedDuration::from_hours(1);
 
+/// How often an event is tried before a person must look; with the waits above, about twelve hours.
+const ATTEMPTS_MAX: u32 = 20;
+
 /// What an event needs on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'c> {
@@ -70,6 +73,42 @@ pub struct Delivery<'d> {
     pub invocation: &'d str,
     /// The clock when it began.
     pub now: Timestamp,
+}
+
+/// Deals again with an event that was kept. `None` when somebody else has dealt with it meanwhile, or its
+/// body cannot be read.
+pub async fn retry(
+    context: Context<'_>,
+    id: &EventId,
+    invocation: &str,
+    now: Timestamp,
+) -> Result<Option<Answer>, store::Error> {
+    let Some(marker) = context
+        .store
+        .marker(id)
+        .await?
+        .filter(|marker| !marker.is_done())
+    else {
+        return Ok(None);
+    };
+    let Some(body) = marker.kept_body() else {
+        tracing::error!(stripe.event.id = %id, "the kept body cannot be read");
+        return Ok(None);
+    };
+    match Envelope::parse(&body) {
+        Ok(envelope) => {
+            let delivery = Delivery {
+                envelope: &envelope,
+                body: &body,
+                invocation,
+                now,
+            };
+            process(context, delivery).await.map(Some)
+        }
+        Err(error) => park_unreadable(context, &body, &error.to_string(), invocation, now)
+            .await
+            .map(Some),
+    }
 }
 
 /// Why an event cannot be dealt with now.
@@ -129,11 +168,21 @@ async fn work(context: Context<'_>, delivery: Delivery<'_>) -> Result<Answer, Pu
         Content::Other => ignore(context, delivery, "type").await,
         Content::NotUnderstood(why) => {
             let marker = done(delivery, Outcome::Parked, "park").because(why);
-            Ok(keep(context, &envelope.id, marker, delivery.body, delivery.now, 1).await?)
+            Ok(keep(
+                context,
+                &envelope.id,
+                marker,
+                delivery.body,
+                delivery.now,
+                1,
+            )
+            .await?)
         }
-        Content::Acted { customer_id, user_hint, event } => {
-            act(context, delivery, customer_id, user_hint.as_ref(), event).await
-        }
+        Content::Acted {
+            customer_id,
+            user_hint,
+            event,
+        } => act(context, delivery, customer_id, user_hint.as_ref(), event).await,
     }
 }
 
@@ -147,15 +196,23 @@ async fn act(
     let id = &delivery.envelope.id;
     let catalog = context.store.catalog(delivery.now).await?;
     for attempt in 0..FENCE_ATTEMPTS {
-        let loaded = context.store.load(id, customer_id, user_hint, event).await?;
+        let loaded = context
+            .store
+            .load(id, customer_id, user_hint, event)
+            .await?;
         if loaded.marker.as_ref().is_some_and(Marker::is_done) {
             return Ok(Answer::Duplicate);
         }
         let Some(known) = &loaded.known else {
             return Err(PutOff::Later("the customer is not known yet".to_owned()));
         };
-        let needed = concerns_subscriptions(event) && !known.account.contains(delivery.envelope.created);
-        let fetched = if needed { Some(fetch(context, delivery, customer_id).await?) } else { None };
+        let needed =
+            concerns_subscriptions(event) && !known.account.contains(delivery.envelope.created);
+        let fetched = if needed {
+            Some(fetch(context, delivery, customer_id).await?)
+        } else {
+            None
+        };
         let writer = attempt.to_string();
         let (committed, answer) = match decide(known, event, fetched, &catalog) {
             Decision::NoChange => {
@@ -164,7 +221,10 @@ async fn act(
             }
             Decision::Change(changes) => {
                 let marker = done(delivery, Outcome::Applied, &writer);
-                (context.store.commit(id, &marker, &changes, &loaded).await?, Answer::Applied)
+                (
+                    context.store.commit(id, &marker, &changes, &loaded).await?,
+                    Answer::Applied,
+                )
             }
         };
         match committed {
@@ -183,15 +243,28 @@ async fn fetch(
     delivery: Delivery<'_>,
     customer_id: &CustomerId,
 ) -> Result<Fetched, PutOff> {
-    let call = Call { secrets: context.secrets, now: delivery.now };
+    let call = Call {
+        secrets: context.secrets,
+        now: delivery.now,
+    };
     match context.stripe.subscriptions(call, customer_id).await {
-        Ok(subscriptions) => Ok(Fetched { at: delivery.now, subscriptions }),
-        Err(error) if error.is_missing("customer") => Ok(Fetched { at: delivery.now, subscriptions: Vec::new() }),
+        Ok(subscriptions) => Ok(Fetched {
+            at: delivery.now,
+            subscriptions,
+        }),
+        Err(error) if error.is_missing("customer") => Ok(Fetched {
+            at: delivery.now,
+            subscriptions: Vec::new(),
+        }),
         Err(error) => Err(PutOff::Later(error.to_string())),
     }
 }
 
-async fn ignore(context: Context<'_>, delivery: Delivery<'_>, reason: &str) -> Result<Answer, PutOff> {
+async fn ignore(
+    context: Context<'_>,
+    delivery: Delivery<'_>,
+    reason: &str,
+) -> Result<Answer, PutOff> {
     let marker = done(delivery, Outcome::Ignored, "ignore").because(reason);
     match context.store.record(&delivery.envelope.id, &marker).await? {
         Committed::Committed => Ok(Answer::Ignored),
@@ -202,17 +275,35 @@ async fn ignore(context: Context<'_>, delivery: Delivery<'_>, reason: &str) -> R
 fn done(delivery: Delivery<'_>, outcome: Outcome, step: &str) -> Marker {
     let envelope = delivery.envelope;
     let writer = format!("{}.{step}", delivery.invocation);
-    Marker::done(outcome, &envelope.r#type, envelope.created, delivery.now, &writer)
+    Marker::done(
+        outcome,
+        &envelope.r#type,
+        envelope.created,
+        delivery.now,
+        &writer,
+    )
 }
 
-async fn put_off(context: Context<'_>, delivery: Delivery<'_>, reason: String) -> Result<Answer, store::Error> {
+async fn put_off(
+    context: Context<'_>,
+    delivery: Delivery<'_>,
+    reason: String,
+) -> Result<Answer, store::Error> {
     let id = &delivery.envelope.id;
     let earlier = context.store.marker(id).await?;
-    let attempts = earlier.and_then(|marker| marker.attempts).unwrap_or_default().saturating_add(1);
+    let attempts = earlier
+        .and_then(|marker| marker.attempts)
+        .unwrap_or_default()
+        .saturating_add(1);
     let doubled = RETRY_AFTER.checked_mul(2_i32.saturating_pow(attempts.min(16).saturating_sub(1)));
     let wait = doubled.unwrap_or(RETRY_AFTER_LIMIT).min(RETRY_AFTER_LIMIT);
     let due_at = delivery.now.saturating_add(wait).unwrap_or(delivery.now);
-    let marker = done(delivery, Outcome::Pending, "put_off").because(reason);
+    let outcome = if attempts < ATTEMPTS_MAX {
+        Outcome::Pending
+    } else {
+        Outcome::Parked
+    };
+    let marker = done(delivery, outcome, "put_off").because(reason);
     keep(context, id, marker, delivery.body, due_at, attempts).await
 }
 
@@ -224,9 +315,15 @@ async fn keep(
     due_at: Timestamp,
     attempts: u32,
 ) -> Result<Answer, store::Error> {
-    let answer = if marker.outcome == Outcome::Parked { Answer::Parked } else { Answer::Pending };
+    let answer = if marker.outcome == Outcome::Parked {
+        Answer::Parked
+    } else {
+        Answer::Pending
+    };
     let Some(marker) = marker.kept(body, due_at, attempts) else {
-        return Err(store::Error::Unavailable("the body is too long to keep".to_owned()));
+        return Err(store::Error::Unavailable(
+            "the body is too long to keep".to_owned(),
+        ));
     };
     match context.store.record(id, &marker).await? {
         Committed::Committed => Ok(answer),

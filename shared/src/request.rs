@@ -22,7 +22,9 @@ pub fn body_bytes(request: &Request) -> &[u8] {
 pub fn json<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
     let bytes = body_bytes(request);
     if bytes.len() > BODY_LIMIT_BYTES {
-        return Err(Problem::TooLarge { limit: BODY_LIMIT_BYTES });
+        return Err(Problem::TooLarge {
+            limit: BODY_LIMIT_BYTES,
+        });
     }
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
     serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
@@ -32,7 +34,9 @@ pub fn json<T: DeserializeOwned>(request: &Request) -> Result<T, Problem> {
 /// the caller did not send.
 fn unreadable(error: &serde_json::Error) -> Problem {
     let why = error.to_string();
-    let named = why.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+    let named = why
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split_once('`'));
     match named {
         Some((field, _)) => Problem::invalid(field, "this field is not known here"),
         None if error.is_data() => Problem::invalid("body", why),
@@ -46,7 +50,10 @@ pub fn ok<T: Serialize>(answer: &T) -> Response<Body> {
         Ok(json) => {
             let mut response = Response::new(Body::from(json));
             let headers = response.headers_mut();
-            headers.insert("content-type", http::HeaderValue::from_static("application/json"));
+            headers.insert(
+                "content-type",
+                http::HeaderValue::from_static("application/json"),
+            );
             headers.insert("cache-control", http::HeaderValue::from_static("no-store"));
             response
         }
@@ -59,7 +66,10 @@ pub fn ok<T: Serialize>(answer: &T) -> Response<Body> {
 
 /// The id of this invocation: unique, and different also for a repeat of the same request.
 pub fn invocation_id(request: &Request) -> String {
-    request.lambda_context_ref().map(|context| context.request_id.clone()).unwrap_or_default()
+    request
+        .lambda_context_ref()
+        .map(|context| context.request_id.clone())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -79,11 +89,27 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_body_is_named() {
-        assert_eq!(refusal(r#"{"plam": "pro"}"#), Problem::invalid("plam", "this field is not known here"));
-        assert!(refusal("plan=pro").to_string().starts_with("body: this is not JSON"));
-        assert!(refusal(r#"{"plan": 7}"#).to_string().contains("invalid type: integer `7`"));
+        assert_eq!(
+            refusal(r#"{"plam": "pro"}"#),
+            Problem::invalid("plam", "this field is not known here")
+        );
+        assert!(
+            refusal("plan=pro")
+                .to_string()
+                .starts_with("body: this is not JSON")
+        );
+        assert!(
+            refusal(r#"{"plan": 7}"#)
+                .to_string()
+                .contains("invalid type: integer `7`")
+        );
         assert!(refusal("[]").to_string().starts_with("body:"));
-        assert_eq!(refusal(&" ".repeat(BODY_LIMIT_BYTES + 1)), Problem::TooLarge { limit: BODY_LIMIT_BYTES });
+        assert_eq!(
+            refusal(&" ".repeat(BODY_LIMIT_BYTES + 1)),
+            Problem::TooLarge {
+                limit: BODY_LIMIT_BYTES
+            }
+        );
         assert!(json::<Shape>(&Request::new(Body::Empty)).is_ok());
     }
 }

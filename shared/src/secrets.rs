@@ -29,7 +29,11 @@ pub struct Secrets(Source);
 #[derive(Debug)]
 enum Source {
     Plain(HashMap<&'static str, SecretString>),
-    Manager { client: aws_sdk_secretsmanager::Client, arns: Vec<String>, cache: Mutex<Option<Read>> },
+    Manager {
+        client: aws_sdk_secretsmanager::Client,
+        arns: Vec<String>,
+        cache: Mutex<Option<Read>>,
+    },
 }
 
 #[derive(Debug)]
@@ -51,11 +55,19 @@ pub enum Unavailable {
 
 impl Secrets {
     /// Takes the secrets named in `needed` from the environment, or prepares to fetch them.
-    pub fn new(environment: &Environment, http: &HttpClient, needed: &[&'static str]) -> Result<Self, Error> {
+    pub fn new(
+        environment: &Environment,
+        http: &HttpClient,
+        needed: &[&'static str],
+    ) -> Result<Self, Error> {
         if environment.get("SECRETS_ARN").is_some() {
             let arns = environment.require_list("SECRETS_ARN")?;
             let client = crate::aws::secrets_manager(environment, http)?;
-            return Ok(Self(Source::Manager { client, arns, cache: Mutex::default() }));
+            return Ok(Self(Source::Manager {
+                client,
+                arns,
+                cache: Mutex::default(),
+            }));
         }
         let mut values = HashMap::new();
         for name in needed {
@@ -74,8 +86,11 @@ impl Secrets {
     /// The secrets that webhooks may be signed with.
     pub async fn signing_secrets(&self, now: Timestamp) -> Result<Vec<SigningSecret>, Unavailable> {
         let listed = self.get(STRIPE_WEBHOOK_SECRET, now).await?;
-        let secrets: Option<Vec<SigningSecret>> =
-            listed.expose_secret().split(',').map(SigningSecret::new).collect();
+        let secrets: Option<Vec<SigningSecret>> = listed
+            .expose_secret()
+            .split(',')
+            .map(SigningSecret::new)
+            .collect();
         secrets.ok_or(Unavailable::Member(STRIPE_WEBHOOK_SECRET))
     }
 
@@ -85,7 +100,9 @@ impl Secrets {
             Source::Plain(_) => false,
             Source::Manager { cache, .. } => {
                 let mut cache = cache.lock().await;
-                let old = cache.as_ref().is_some_and(|read| now.duration_since(read.at) >= REREAD_INTERVAL);
+                let old = cache
+                    .as_ref()
+                    .is_some_and(|read| now.duration_since(read.at) >= REREAD_INTERVAL);
                 if old {
                     *cache = None;
                 }
@@ -97,13 +114,25 @@ impl Secrets {
     async fn get(&self, name: &'static str, now: Timestamp) -> Result<SecretString, Unavailable> {
         match &self.0 {
             Source::Plain(values) => values.get(name).cloned().ok_or(Unavailable::Member(name)),
-            Source::Manager { client, arns, cache } => {
+            Source::Manager {
+                client,
+                arns,
+                cache,
+            } => {
                 let mut cache = cache.lock().await;
                 if cache.is_none() {
-                    *cache = Some(Read { at: now, values: fetch(client, arns).await? });
+                    *cache = Some(Read {
+                        at: now,
+                        values: fetch(client, arns).await?,
+                    });
                 }
-                let value = cache.as_ref().and_then(|read| read.values.get(name)).cloned();
-                value.filter(|value| !value.expose_secret().trim().is_empty()).ok_or(Unavailable::Member(name))
+                let value = cache
+                    .as_ref()
+                    .and_then(|read| read.values.get(name))
+                    .cloned();
+                value
+                    .filter(|value| !value.expose_secret().trim().is_empty())
+                    .ok_or(Unavailable::Member(name))
             }
         }
     }
@@ -111,17 +140,30 @@ impl Secrets {
 
 /// A plain secret is checked at start: one that cannot work must not wait for the first customer.
 fn check(name: &'static str, value: &str, environment: &Environment) -> Result<(), Error> {
-    if name == STRIPE_WEBHOOK_SECRET && value.split(',').any(|secret| SigningSecret::new(secret).is_none()) {
-        return Err(Error::Invalid { name, why: "each comma-separated entry is a signing secret, whsec_…" });
+    if name == STRIPE_WEBHOOK_SECRET
+        && value
+            .split(',')
+            .any(|secret| SigningSecret::new(secret).is_none())
+    {
+        return Err(Error::Invalid {
+            name,
+            why: "each comma-separated entry is a signing secret, whsec_…",
+        });
     }
     if name == STRIPE_SECRET_KEY {
         let is_live = value.starts_with("sk_live_") || value.starts_with("rk_live_");
         let is_test = value.starts_with("sk_test_") || value.starts_with("rk_test_");
         if !is_live && !is_test {
-            return Err(Error::Invalid { name, why: "it is a Stripe key: sk_test_…, rk_test_…, sk_live_… or rk_live_…" });
+            return Err(Error::Invalid {
+                name,
+                why: "it is a Stripe key: sk_test_…, rk_test_…, sk_live_… or rk_live_…",
+            });
         }
         if is_live != environment.livemode()? {
-            return Err(Error::Invalid { name, why: "the key's mode differs from LIVEMODE" });
+            return Err(Error::Invalid {
+                name,
+                why: "the key's mode differs from LIVEMODE",
+            });
         }
     }
     Ok(())
@@ -134,15 +176,27 @@ async fn fetch(
 ) -> Result<HashMap<String, SecretString>, Unavailable> {
     let mut values = HashMap::new();
     for arn in arns {
-        let answer = client.get_secret_value().secret_id(arn).send().await.map_err(|error| {
-            let code = error.as_service_error().and_then(|service| service.meta().code()).unwrap_or("no answer");
-            Unavailable::Manager(code.to_owned())
-        })?;
+        let answer = client
+            .get_secret_value()
+            .secret_id(arn)
+            .send()
+            .await
+            .map_err(|error| {
+                let code = error
+                    .as_service_error()
+                    .and_then(|service| service.meta().code())
+                    .unwrap_or("no answer");
+                Unavailable::Manager(code.to_owned())
+            })?;
         let members: HashMap<String, String> = answer
             .secret_string()
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(|| Unavailable::Manager("not a JSON object of strings".to_owned()))?;
-        values.extend(members.into_iter().map(|(name, value)| (name, SecretString::from(value))));
+        values.extend(
+            members
+                .into_iter()
+                .map(|(name, value)| (name, SecretString::from(value))),
+        );
     }
     Ok(values)
 }
@@ -152,8 +206,15 @@ mod tests {
     use super::*;
 
     fn secrets(pairs: &[(&str, &str)]) -> Result<Secrets, Error> {
-        let environment = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Secrets::new(&environment, &HttpClient::new(), &[STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET])
+        let environment = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Secrets::new(
+            &environment,
+            &HttpClient::new(),
+            &[STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET],
+        )
     }
 
     #[test]
@@ -162,7 +223,10 @@ mod tests {
         let mode = ("LIVEMODE", "false");
         for hook in ["", "  ", ",", "whsec_12345678,"] {
             let error = secrets(&[key, mode, ("STRIPE_WEBHOOK_SECRET", hook)]).unwrap_err();
-            assert!(error.to_string().contains("STRIPE_WEBHOOK_SECRET"), "{hook}: {error}");
+            assert!(
+                error.to_string().contains("STRIPE_WEBHOOK_SECRET"),
+                "{hook}: {error}"
+            );
         }
         assert_eq!(secrets(&[]).unwrap_err(), Error::Missing(STRIPE_SECRET_KEY));
         assert!(secrets(&[key, mode, ("STRIPE_WEBHOOK_SECRET", "whsec_12345678")]).is_ok());

@@ -64,7 +64,9 @@ pub fn verify(
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.0.expose_secret().as_bytes());
         let signed = signed_by(&key, parsed.timestamp_digits, body);
         for signature in &parsed.signatures {
-            matched |= aws_lc_rs::constant_time::verify_slices_are_equal(signed.as_ref(), signature).is_ok();
+            matched |=
+                aws_lc_rs::constant_time::verify_slices_are_equal(signed.as_ref(), signature)
+                    .is_ok();
         }
     }
     if !matched {
@@ -81,7 +83,10 @@ pub fn verify(
 pub fn sign(body: &[u8], secret: &SigningSecret, at: Timestamp) -> String {
     let timestamp = at.as_second().to_string();
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.0.expose_secret().as_bytes());
-    format!("t={timestamp},v1={}", hex::encode(signed_by(&key, &timestamp, body)))
+    format!(
+        "t={timestamp},v1={}",
+        hex::encode(signed_by(&key, &timestamp, body))
+    )
 }
 
 fn signed_by(key: &hmac::Key, timestamp: &str, body: &[u8]) -> hmac::Tag {
@@ -105,7 +110,9 @@ impl<'h> Header<'h> {
         if header.len() > HEADER_LIMIT_BYTES {
             return None;
         }
-        let text = std::str::from_utf8(header).ok().filter(|text| text.is_ascii())?;
+        let text = std::str::from_utf8(header)
+            .ok()
+            .filter(|text| text.is_ascii())?;
         let mut timestamp = None;
         let mut signatures = Vec::new();
         for (index, entry) in text.split(',').enumerate() {
@@ -113,14 +120,20 @@ impl<'h> Header<'h> {
                 return None;
             }
             match entry.split_once('=')? {
-                ("t", digits) if timestamp.is_none() => timestamp = Some((canonical(digits)?, digits)),
+                ("t", digits) if timestamp.is_none() => {
+                    timestamp = Some((canonical(digits)?, digits))
+                }
                 ("t", _) => return None,
                 ("v1", digits) => signatures.push(digest(digits)?),
                 (scheme, value) => skip(scheme, value)?,
             }
         }
         let (timestamp, timestamp_digits) = timestamp?;
-        (!signatures.is_empty()).then_some(Self { timestamp, timestamp_digits, signatures })
+        (!signatures.is_empty()).then_some(Self {
+            timestamp,
+            timestamp_digits,
+            signatures,
+        })
     }
 }
 
@@ -159,7 +172,12 @@ mod tests {
     }
 
     fn check(header: &str, body: &[u8]) -> Result<(), Error> {
-        verify(Some(header.as_bytes()), body, &[secret("whsec_one"), secret("whsec_two")], at(NOW))
+        verify(
+            Some(header.as_bytes()),
+            body,
+            &[secret("whsec_one"), secret("whsec_two")],
+            at(NOW),
+        )
     }
 
     #[test]
@@ -188,15 +206,27 @@ mod tests {
         let wrong = "0".repeat(64);
         let rolled = one.replace(",v1=", &format!(",v1={wrong},v0=abc,v1="));
         assert_eq!(check(&rolled, b"{}"), Ok(()));
-        assert_eq!(check(&sign(b"{}", &secret("whsec_three"), at(NOW)), b"{}"), Err(Error::Mismatch));
-        assert_eq!(verify(Some(one.as_bytes()), b"{}", &[], at(NOW)), Err(Error::Mismatch));
+        assert_eq!(
+            check(&sign(b"{}", &secret("whsec_three"), at(NOW)), b"{}"),
+            Err(Error::Mismatch)
+        );
+        assert_eq!(
+            verify(Some(one.as_bytes()), b"{}", &[], at(NOW)),
+            Err(Error::Mismatch)
+        );
     }
 
     #[test]
     fn the_body_is_the_bytes_signed() {
         let header = sign(b"{\"a\":1}", &secret("whsec_one"), at(NOW));
         assert_eq!(check(&header, b"{\"a\":1}"), Ok(()));
-        for altered in [&b"{\"a\":2}"[..], b"{\"a\":1}\n", b"\xEF\xBB\xBF{\"a\":1}", b"{\"a\": 1}", b""] {
+        for altered in [
+            &b"{\"a\":2}"[..],
+            b"{\"a\":1}\n",
+            b"\xEF\xBB\xBF{\"a\":1}",
+            b"{\"a\": 1}",
+            b"",
+        ] {
             assert_eq!(check(&header, altered), Err(Error::Mismatch));
         }
     }
@@ -211,7 +241,11 @@ mod tests {
             (NOW + 315_360_000, Err(Error::OutsideTolerance)),
             (0, Err(Error::OutsideTolerance)),
         ] {
-            assert_eq!(check(&sign(b"{}", &secret("whsec_one"), at(seconds)), b"{}"), expected, "{seconds}");
+            assert_eq!(
+                check(&sign(b"{}", &secret("whsec_one"), at(seconds)), b"{}"),
+                expected,
+                "{seconds}"
+            );
         }
     }
 
@@ -248,7 +282,10 @@ mod tests {
         for header in malformed {
             assert_eq!(check(&header, b"{}"), Err(Error::Malformed), "{header}");
         }
-        assert_eq!(verify(None, b"{}", &[secret("whsec_one")], at(NOW)), Err(Error::Missing));
+        assert_eq!(
+            verify(None, b"{}", &[secret("whsec_one")], at(NOW)),
+            Err(Error::Missing)
+        );
         let most = format!("t={NOW}{}", format!(",{v1}").repeat(15));
         assert_eq!(check(&most, b"{}"), Ok(()));
     }

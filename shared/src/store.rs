@@ -88,18 +88,28 @@ impl Store {
     pub fn new(environment: &Environment, http: &HttpClient) -> Result<Self, config::Error> {
         let client = crate::aws::dynamodb(environment, http)?;
         let table = environment.require("TABLE_NAME")?.to_owned();
-        Ok(Self { client, table, catalog: Mutex::default() })
+        Ok(Self {
+            client,
+            table,
+            catalog: Mutex::default(),
+        })
     }
 
     /// The user's account, read consistently; a new one if there is none.
     pub async fn account(&self, user_id: &UserId) -> Result<Account, Error> {
         let item = self.get(Key::account(user_id)).await?;
-        item.map_or_else(|| Ok(Account::new(user_id.clone())), |item| Ok(serde_dynamo::from_item(item)?))
+        item.map_or_else(
+            || Ok(Account::new(user_id.clone())),
+            |item| Ok(serde_dynamo::from_item(item)?),
+        )
     }
 
     /// Writes an account over the version that it was read with. `writer` is unique to this attempt.
     pub async fn save_account(&self, account: &Account, writer: &str) -> Result<Saved, Error> {
-        let account = &Account { version: account.version + 1, ..account.clone() };
+        let account = &Account {
+            version: account.version + 1,
+            ..account.clone()
+        };
         let put = account_put(&self.table, account, writer)?;
         match self.put(put, writer).await? {
             transaction::Outcome::Committed => Ok(Saved::Saved),
@@ -115,15 +125,23 @@ impl Store {
         customer_id: &CustomerId,
         writer: &str,
     ) -> Result<Saved, Error> {
-        let claimed =
-            Account { version: account.version + 1, customer_id: Some(customer_id.clone()), ..account.clone() };
-        let mapping = Mapping { user_id: account.user_id.clone() };
+        let claimed = Account {
+            version: account.version + 1,
+            customer_id: Some(customer_id.clone()),
+            ..account.clone()
+        };
+        let mapping = Mapping {
+            user_id: account.user_id.clone(),
+        };
         let item = Key::customer(customer_id).item(&mapping)?;
         let mapping = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk) OR user_id = :user_id")
-            .expression_attribute_values(":user_id", AttributeValue::S(account.user_id.to_string()));
+            .expression_attribute_values(
+                ":user_id",
+                AttributeValue::S(account.user_id.to_string()),
+            );
         let puts = vec![account_put(&self.table, &claimed, writer)?, built(mapping)?];
         match self.transact(puts, writer).await? {
             transaction::Outcome::Committed => Ok(Saved::Saved),
@@ -154,7 +172,13 @@ impl Store {
     /// Replaces the catalogue.
     pub async fn put_catalog(&self, catalog: &Catalog) -> Result<(), Error> {
         let item = Key::catalog().item(catalog)?;
-        let sent = self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await;
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .send()
+            .await;
         *self.catalog.lock().await = None;
         sent.map(|_| ()).map_err(|error| unavailable(&error))
     }
@@ -180,16 +204,22 @@ fn account_put(table: &str, account: &Account, writer: &str) -> Result<Put, Erro
         key: Key::account(&account.user_id),
         account,
         writer,
-        status_key: live.map(|subscription| format!("SUBSCRIPTION#{}", subscription.status.as_str())),
+        status_key: live
+            .map(|subscription| format!("SUBSCRIPTION#{}", subscription.status.as_str())),
         due_at: live.map(|subscription| subscription.created.as_second()),
     };
-    let put = Put::builder().table_name(table).set_item(Some(serde_dynamo::to_item(item)?));
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(serde_dynamo::to_item(item)?));
     let read_version = account.version.saturating_sub(1);
     built(if read_version == 0 {
         put.condition_expression("attribute_not_exists(pk)")
     } else {
         put.condition_expression("version = :read_version")
-            .expression_attribute_values(":read_version", AttributeValue::N(read_version.to_string()))
+            .expression_attribute_values(
+                ":read_version",
+                AttributeValue::N(read_version.to_string()),
+            )
     })
 }
 
@@ -220,7 +250,9 @@ fn unavailable<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Error {
 pub fn backoff(writer: &str, attempt: u32) -> Duration {
     const FIRST_MS: u64 = 10;
     const LIMIT_MS: u64 = 320;
-    let doubled = FIRST_MS.saturating_mul(2_u64.saturating_pow(attempt)).min(LIMIT_MS);
+    let doubled = FIRST_MS
+        .saturating_mul(2_u64.saturating_pow(attempt))
+        .min(LIMIT_MS);
     let spread = digest::digest(&digest::SHA256, format!("{writer}#{attempt}").as_bytes());
     let share = spread.as_ref().first().copied().map_or(0, u64::from);
     Duration::from_millis(doubled / 2 + doubled * share / 256)

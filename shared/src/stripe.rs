@@ -172,16 +172,28 @@ impl Stripe {
     /// A client for Stripe, or for what `STRIPE_API_BASE` names in its place.
     pub fn new(environment: &Environment, http: &HttpClient) -> Result<Self, ConfigError> {
         let base = environment.get("STRIPE_API_BASE").unwrap_or(API_BASE);
-        let parsed = url::Url::parse(base).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let parsed = url::Url::parse(base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
         if parsed.is_none() {
-            return Err(ConfigError::Invalid { name: "STRIPE_API_BASE", why: "it is an http(s) address" });
+            return Err(ConfigError::Invalid {
+                name: "STRIPE_API_BASE",
+                why: "it is an http(s) address",
+            });
         }
-        Ok(Self { endpoint: http.endpoint("stripe", base, ATTEMPT_TIMEOUT) })
+        Ok(Self {
+            endpoint: http.endpoint("stripe", base, ATTEMPT_TIMEOUT),
+        })
     }
 
     /// Creates the user's customer, or finds again the one that the same call created before: the
     /// idempotency key is made of the user and of how many attempts failed for good.
-    pub async fn create_customer(&self, call: Call<'_>, user_id: &UserId, attempts: u32) -> Result<CustomerId, Error> {
+    pub async fn create_customer(
+        &self,
+        call: Call<'_>,
+        user_id: &UserId,
+        attempts: u32,
+    ) -> Result<CustomerId, Error> {
         let request = CreateCustomer::new().metadata(user_metadata(user_id));
         let key = idempotency_key(&["customer", user_id.as_str(), &attempts.to_string()]);
         let created: WithId = self.send(call, request.build(), Some(&key)).await?;
@@ -189,7 +201,12 @@ impl Stripe {
     }
 
     /// Tells Stripe where receipts go.
-    pub async fn set_email(&self, call: Call<'_>, customer_id: &CustomerId, email: &str) -> Result<(), Error> {
+    pub async fn set_email(
+        &self,
+        call: Call<'_>,
+        customer_id: &CustomerId,
+        email: &str,
+    ) -> Result<(), Error> {
         let request = UpdateCustomer::new(customer_id.as_str()).email(email);
         let _: WithId = self.send(call, request.build(), None).await?;
         Ok(())
@@ -212,12 +229,21 @@ impl Stripe {
             &checkout.attempt.to_string(),
         ]);
         let created: CreatedSession = self.send(call, request.build(), Some(&key)).await?;
-        let url = created.url.ok_or_else(|| Error::NotUnderstood("a hosted session without url".to_owned()))?;
-        Ok(Session { id: created.id, url })
+        let url = created
+            .url
+            .ok_or_else(|| Error::NotUnderstood("a hosted session without url".to_owned()))?;
+        Ok(Session {
+            id: created.id,
+            url,
+        })
     }
 
     /// How a session stands.
-    pub async fn session_status(&self, call: Call<'_>, id: &SessionId) -> Result<SessionStatus, Error> {
+    pub async fn session_status(
+        &self,
+        call: Call<'_>,
+        id: &SessionId,
+    ) -> Result<SessionStatus, Error> {
         let request = session::RetrieveCheckoutSession::new(CheckoutSessionId::from(id.as_str()));
         let found: StatusOfSession = self.send(call, request.build(), None).await?;
         Ok(found.status.unwrap_or(SessionStatus::Unknown))
@@ -238,7 +264,9 @@ impl Stripe {
         customer_id: &CustomerId,
         return_url: &str,
     ) -> Result<String, Error> {
-        let request = CreateBillingPortalSession::new().customer(customer_id.as_str()).return_url(return_url);
+        let request = CreateBillingPortalSession::new()
+            .customer(customer_id.as_str())
+            .return_url(return_url);
         let created: WithUrl = self.send(call, request.build(), None).await?;
         Ok(created.url)
     }
@@ -262,9 +290,9 @@ impl Stripe {
             }
             let page: List<StripeSubscription> = self.send(call, request.build(), None).await?;
             for found in page.data {
-                let subscription = found
-                    .into_kept()
-                    .ok_or_else(|| Error::NotUnderstood("a subscription without its period".to_owned()))?;
+                let subscription = found.into_kept().ok_or_else(|| {
+                    Error::NotUnderstood("a subscription without its period".to_owned())
+                })?;
                 kept.push(subscription);
             }
             if !page.has_more {
@@ -272,7 +300,9 @@ impl Stripe {
             }
             after = kept.last().map(|last| last.id.as_str().to_owned());
         }
-        Err(Error::NotUnderstood("a customer with too many subscriptions".to_owned()))
+        Err(Error::NotUnderstood(
+            "a customer with too many subscriptions".to_owned(),
+        ))
     }
 
     async fn send<T: DeserializeOwned>(
@@ -281,9 +311,12 @@ impl Stripe {
         request: RequestBuilder,
         idempotency_key: Option<&str>,
     ) -> Result<T, Error> {
-        let response = self.attempt_until_answered(call, request, idempotency_key).await?;
+        let response = self
+            .attempt_until_answered(call, request, idempotency_key)
+            .await?;
         if (200..300).contains(&response.status) {
-            return serde_json::from_slice(&response.body).map_err(|error| Error::NotUnderstood(error.to_string()));
+            return serde_json::from_slice(&response.body)
+                .map_err(|error| Error::NotUnderstood(error.to_string()));
         }
         let refused = match serde_json::from_slice::<ErrorBody>(&response.body) {
             Ok(ErrorBody { error }) => Error::Refused {
@@ -319,14 +352,20 @@ impl Stripe {
         let mut last = Error::Unavailable("not attempted".to_owned());
         for attempt in 0..ATTEMPTS {
             let mut wait = BACKOFF * 2_u32.pow(attempt);
-            match self.endpoint.send(method, &path, &headers, body.clone()).await {
+            match self
+                .endpoint
+                .send(method, &path, &headers, body.clone())
+                .await
+            {
                 Ok(response) if !is_worth_another(&response) => return Ok(response),
                 Ok(response) => {
                     last = match response.status {
                         status @ 500.. => Error::Failed(status),
                         status => Error::Unavailable(format!("status {status}")),
                     };
-                    wait = wait.max(Duration::from_secs(response.retry_after_seconds.unwrap_or_default()));
+                    wait = wait.max(Duration::from_secs(
+                        response.retry_after_seconds.unwrap_or_default(),
+                    ));
                 }
                 Err(error) => last = Error::Unavailable(error.to_string()),
             }
@@ -353,7 +392,10 @@ fn parts(request: RequestBuilder) -> (&'static str, String, Option<String>) {
         StripeMethod::Post => "POST",
         StripeMethod::Delete => "DELETE",
     };
-    let query = request.query.filter(|query| !query.is_empty()).map(|query| format!("?{query}"));
+    let query = request
+        .query
+        .filter(|query| !query.is_empty())
+        .map(|query| format!("?{query}"));
     let path = format!("/v1{}{}", request.path, query.unwrap_or_default());
     let body = request.body.map(|body| {
         let mut pairs: Vec<&str> = body.split('&').collect();
@@ -389,7 +431,11 @@ fn purchase_metadata(user_id: &UserId, purchase: &Purchase) -> HashMap<String, S
     metadata
 }
 
-fn session_request(user_id: &UserId, customer_id: &CustomerId, checkout: &Checkout) -> session::CreateCheckoutSession {
+fn session_request(
+    user_id: &UserId,
+    customer_id: &CustomerId,
+    checkout: &Checkout,
+) -> session::CreateCheckoutSession {
     let purchase = &checkout.purchase;
     let metadata = purchase_metadata(user_id, purchase);
     let adjustable = purchase.seats.map(|(minimum, maximum)| {
@@ -426,11 +472,15 @@ fn session_request(user_id: &UserId, customer_id: &CustomerId, checkout: &Checko
         let mut data = session::CreateCheckoutSessionSubscriptionData::new();
         data.metadata = Some(metadata);
         data.trial_period_days = purchase.trial_days.map(u32::from);
-        request.mode(CheckoutSessionMode::Subscription).subscription_data(data)
+        request
+            .mode(CheckoutSessionMode::Subscription)
+            .subscription_data(data)
     } else {
         let mut data = session::CreateCheckoutSessionPaymentIntentData::new();
         data.metadata = Some(metadata);
-        request.mode(CheckoutSessionMode::Payment).payment_intent_data(data)
+        request
+            .mode(CheckoutSessionMode::Payment)
+            .payment_intent_data(data)
     }
 }
 

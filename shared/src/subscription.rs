@@ -34,16 +34,32 @@ pub struct Subscription {
     #[serde(with = "jiff::fmt::serde::timestamp::second::required")]
     pub current_period_end: Timestamp,
     /// When it ends or ended on request, whichever of `cancel_at` and `cancel_at_period_end` says so.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "jiff::fmt::serde::timestamp::second::optional"
+    )]
     pub cancel_at: Option<Timestamp>,
     /// When its trial ends or ended.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "jiff::fmt::serde::timestamp::second::optional"
+    )]
     pub trial_end: Option<Timestamp>,
     /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "jiff::fmt::serde::timestamp::second::optional"
+    )]
     pub ended_at: Option<Timestamp>,
     /// When the invoice was made that is not paid; grace counts from here.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "jiff::fmt::serde::timestamp::second::optional")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "jiff::fmt::serde::timestamp::second::optional"
+    )]
     pub unpaid_since: Option<Timestamp>,
 }
 
@@ -51,7 +67,10 @@ fn one() -> u64 {
     1
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
 fn is_one(quantity: &u64) -> bool {
     *quantity == 1
 }
@@ -102,7 +121,12 @@ impl SubscriptionStatus {
     /// never paid, and Stripe expires it within a day.
     pub fn is_live(self) -> bool {
         match self {
-            Self::Trialing | Self::Active | Self::PastDue | Self::Unpaid | Self::Paused | Self::Unknown => true,
+            Self::Trialing
+            | Self::Active
+            | Self::PastDue
+            | Self::Unpaid
+            | Self::Paused
+            | Self::Unknown => true,
             Self::Incomplete | Self::IncompleteExpired | Self::Canceled => false,
         }
     }
@@ -182,18 +206,31 @@ impl StripeSubscription {
     pub fn into_kept(self) -> Option<Subscription> {
         let time = |seconds: i64| Timestamp::from_second(seconds).ok();
         let first = self.items.data.into_iter().next();
-        let (from_item_start, from_item_end) =
-            first.as_ref().map(|item| (item.current_period_start, item.current_period_end)).unwrap_or_default();
+        let (from_item_start, from_item_end) = first
+            .as_ref()
+            .map(|item| (item.current_period_start, item.current_period_end))
+            .unwrap_or_default();
         let current_period_start = time(self.current_period_start.or(from_item_start)?)?;
         let current_period_end = time(self.current_period_end.or(from_item_end)?)?;
         let at_period_end = self.cancel_at_period_end.then_some(current_period_end);
-        let is_behind = matches!(self.status, SubscriptionStatus::PastDue | SubscriptionStatus::Unpaid);
+        let is_behind = matches!(
+            self.status,
+            SubscriptionStatus::PastDue | SubscriptionStatus::Unpaid
+        );
         let unpaid_since = is_behind.then(|| {
-            let created = self.latest_invoice.as_ref().and_then(|invoice| invoice.get("created")?.as_i64());
+            let created = self
+                .latest_invoice
+                .as_ref()
+                .and_then(|invoice| invoice.get("created")?.as_i64());
             created.and_then(time).unwrap_or(current_period_start)
         });
-        let (price, quantity) = first.map(|item| (item.price, item.quantity)).unwrap_or_default();
-        let currency = self.currency.or_else(|| price.as_ref()?.currency.clone()).unwrap_or_default();
+        let (price, quantity) = first
+            .map(|item| (item.price, item.quantity))
+            .unwrap_or_default();
+        let currency = self
+            .currency
+            .or_else(|| price.as_ref()?.currency.clone())
+            .unwrap_or_default();
         Some(Subscription {
             id: self.id,
             status: self.status,
@@ -218,7 +255,10 @@ pub(crate) mod tests {
     use super::*;
 
     fn kept(value: Value) -> Subscription {
-        serde_json::from_value::<StripeSubscription>(value).unwrap().into_kept().unwrap()
+        serde_json::from_value::<StripeSubscription>(value)
+            .unwrap()
+            .into_kept()
+            .unwrap()
     }
 
     /// A subscription in the shape of the newest version.
@@ -245,7 +285,10 @@ pub(crate) mod tests {
         item.remove("current_period_end");
         assert_eq!(kept(older), newest);
         assert_eq!(newest.current_period_end.as_second(), 1_792_592_000);
-        assert_eq!((newest.quantity, newest.price_id.unwrap().as_str()), (3, "price_pro_month"));
+        assert_eq!(
+            (newest.quantity, newest.price_id.unwrap().as_str()),
+            (3, "price_pro_month")
+        );
     }
 
     #[test]
@@ -260,9 +303,15 @@ pub(crate) mod tests {
     #[test]
     fn what_is_unpaid_counts_from_its_invoice() {
         let mut past_due = dahlia("sub_1", "past_due");
-        assert_eq!(kept(past_due.clone()).unpaid_since.unwrap().as_second(), 1_790_000_000);
+        assert_eq!(
+            kept(past_due.clone()).unpaid_since.unwrap().as_second(),
+            1_790_000_000
+        );
         past_due["latest_invoice"] = json!({"id": "in_1", "created": 1_790_003_600});
-        assert_eq!(kept(past_due).unpaid_since.unwrap().as_second(), 1_790_003_600);
+        assert_eq!(
+            kept(past_due).unpaid_since.unwrap().as_second(),
+            1_790_003_600
+        );
     }
 
     #[test]
@@ -276,7 +325,16 @@ pub(crate) mod tests {
     fn what_is_kept_reads_back_the_same() {
         let subscription = kept(dahlia("sub_1", "trialing"));
         let written = serde_json::to_value(&subscription).unwrap();
-        assert!(written.as_object().unwrap().values().all(|value| !value.is_null()));
-        assert_eq!(serde_json::from_value::<Subscription>(written).unwrap(), subscription);
+        assert!(
+            written
+                .as_object()
+                .unwrap()
+                .values()
+                .all(|value| !value.is_null())
+        );
+        assert_eq!(
+            serde_json::from_value::<Subscription>(written).unwrap(),
+            subscription
+        );
     }
 }

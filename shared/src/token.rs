@@ -62,15 +62,24 @@ impl<'t> Unverified<'t> {
         if token.len() > TOKEN_LIMIT_BYTES {
             return Err(Refusal("the token is too long"));
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal("not three segments"))?;
-        let (header, payload) = signed.split_once('.').ok_or(Refusal("not three segments"))?;
+        let (signed, signature) = token
+            .rsplit_once('.')
+            .ok_or(Refusal("not three segments"))?;
+        let (header, payload) = signed
+            .split_once('.')
+            .ok_or(Refusal("not three segments"))?;
         if payload.contains('.') || signature.is_empty() {
             return Err(Refusal("not three segments"));
         }
         decode(signature)?;
-        let header = strict::object(&decode(header)?).ok_or(Refusal("the header is no JSON object"))?;
-        let claims = strict::object(&decode(payload)?).ok_or(Refusal("the payload is no JSON object"))?;
-        if REFUSED_HEADER_MEMBERS.iter().any(|name| header.contains_key(*name)) {
+        let header =
+            strict::object(&decode(header)?).ok_or(Refusal("the header is no JSON object"))?;
+        let claims =
+            strict::object(&decode(payload)?).ok_or(Refusal("the payload is no JSON object"))?;
+        if REFUSED_HEADER_MEMBERS
+            .iter()
+            .any(|name| header.contains_key(*name))
+        {
             return Err(Refusal("the header has a member that is not allowed"));
         }
         let algorithm = match text(&header, "alg") {
@@ -79,13 +88,22 @@ impl<'t> Unverified<'t> {
             Some("EdDSA") => Algorithm::EdDSA,
             _ => return Err(Refusal("the algorithm is not allowed")),
         };
-        match header.get("typ").map(|typ| typ.as_str().map(str::to_ascii_lowercase)) {
+        match header
+            .get("typ")
+            .map(|typ| typ.as_str().map(str::to_ascii_lowercase))
+        {
             None => {}
             Some(Some(typ)) if matches!(typ.as_str(), "jwt" | "at+jwt" | "application/at+jwt") => {}
             Some(_) => return Err(Refusal("the typ is not that of an access token")),
         }
         let kid = text(&header, "kid").ok_or(Refusal("no kid"))?.to_owned();
-        Ok(Self { signed, signature, algorithm, kid, claims })
+        Ok(Self {
+            signed,
+            signature,
+            algorithm,
+            kid,
+            claims,
+        })
     }
 
     /// The issuer that the token claims to come from.
@@ -101,7 +119,12 @@ impl<'t> Unverified<'t> {
     }
 
     /// Checks signature, issuer, audience, times and kind.
-    pub fn verify(self, keys: &Keys, expected: &Expectation<'_>, now: Timestamp) -> Result<Claims, Refusal> {
+    pub fn verify(
+        self,
+        keys: &Keys,
+        expected: &Expectation<'_>,
+        now: Timestamp,
+    ) -> Result<Claims, Refusal> {
         let (algorithm, key) = keys.get(&self.kid).ok_or(Refusal("no such key"))?;
         if algorithm != self.algorithm {
             return Err(Refusal("the algorithm is not the key's"));
@@ -125,26 +148,37 @@ impl Claims {
 
     /// The user's e-mail address, unless the issuer says that it is not verified.
     pub fn email(&self) -> Option<&str> {
-        let verified = self.0.get("email_verified").is_none_or(|v| v == &Value::Bool(true) || v == "true");
-        self.text("email").filter(|email| verified && email.contains('@'))
+        let verified = self
+            .0
+            .get("email_verified")
+            .is_none_or(|v| v == &Value::Bool(true) || v == "true");
+        self.text("email")
+            .filter(|email| verified && email.contains('@'))
     }
 
     /// Whether a claim that lists roles or groups contains `role`.
     pub fn has_role(&self, role: &str) -> bool {
-        ["roles", "groups", "cognito:groups"].iter().any(|claim| match self.0.get(*claim) {
-            Some(Value::Array(roles)) => roles.iter().any(|entry| entry == role),
-            Some(Value::String(one)) => one == role,
-            _ => false,
-        })
+        ["roles", "groups", "cognito:groups"]
+            .iter()
+            .any(|claim| match self.0.get(*claim) {
+                Some(Value::Array(roles)) => roles.iter().any(|entry| entry == role),
+                Some(Value::String(one)) => one == role,
+                _ => false,
+            })
     }
 }
 
 fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(segment).map_err(|_| Refusal("a segment is not canonical base64url"))
+    URL_SAFE_NO_PAD
+        .decode(segment)
+        .map_err(|_| Refusal("a segment is not canonical base64url"))
 }
 
 fn text<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m str> {
-    members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+    members
+        .get(name)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
 }
 
 fn check_signature(
@@ -163,13 +197,26 @@ fn check_signature(
 /// `client_id` instead:
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html>
 fn check_audience(claims: &Map<String, Value>, audiences: &[String]) -> Result<(), Refusal> {
-    let is_ours = |value: &Value| value.as_str().is_some_and(|aud| audiences.iter().any(|ours| ours == aud));
-    let accepted = match claims.get("aud") {
-        Some(Value::Array(several)) => several.iter().all(Value::is_string) && several.iter().any(is_ours),
-        Some(one) => is_ours(one),
-        None => text(claims, "token_use") == Some("access") && claims.get("client_id").is_some_and(is_ours),
+    let is_ours = |value: &Value| {
+        value
+            .as_str()
+            .is_some_and(|aud| audiences.iter().any(|ours| ours == aud))
     };
-    if accepted { Ok(()) } else { Err(Refusal("another audience")) }
+    let accepted = match claims.get("aud") {
+        Some(Value::Array(several)) => {
+            several.iter().all(Value::is_string) && several.iter().any(is_ours)
+        }
+        Some(one) => is_ours(one),
+        None => {
+            text(claims, "token_use") == Some("access")
+                && claims.get("client_id").is_some_and(is_ours)
+        }
+    };
+    if accepted {
+        Ok(())
+    } else {
+        Err(Refusal("another audience"))
+    }
 }
 
 fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refusal> {
@@ -199,11 +246,16 @@ fn check_times(claims: &Map<String, Value>, now: Timestamp) -> Result<(), Refusa
 /// by `token_use` (Cognito) or by what only an ID token carries. Azure AD B2C copies `nonce` into
 /// access tokens too, but those have a scope.
 fn check_kind(claims: &Map<String, Value>) -> Result<(), Refusal> {
-    if claims.get("token_use").is_some_and(|token_use| token_use != "access") {
+    if claims
+        .get("token_use")
+        .is_some_and(|token_use| token_use != "access")
+    {
         return Err(Refusal("not an access token"));
     }
     let has_scope = claims.contains_key("scp") || claims.contains_key("scope");
-    let of_id_token = ["at_hash", "c_hash", "nonce"].iter().any(|name| claims.contains_key(*name));
+    let of_id_token = ["at_hash", "c_hash", "nonce"]
+        .iter()
+        .any(|name| claims.contains_key(*name));
     if of_id_token && !has_scope {
         return Err(Refusal("an ID token is not an access token"));
     }

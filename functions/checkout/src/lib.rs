@@ -73,15 +73,39 @@ async fn open(state: &State, request: &Request, now: Timestamp) -> Result<Opened
     let invocation = request::invocation_id(request);
     for turn in 0..STEPS_MAX {
         let writer = format!("{invocation}.{turn}");
-        let attempt = Attempt { state, caller: &caller, call: Call { secrets: &state.secrets, now }, writer: &writer };
+        let attempt = Attempt {
+            state,
+            caller: &caller,
+            call: Call {
+                secrets: &state.secrets,
+                now,
+            },
+            writer: &writer,
+        };
         let account = state.store.account(&caller.user_id).await?;
         let done = match next_step(&account, &offer, now)? {
             Step::ClaimCustomer => attempt.claim_customer(&account).await?,
-            Step::CloseSession { customer_id, session } => attempt.close(&account, &customer_id, &session).await?,
-            Step::Reserve { customer_id, checkout } => attempt.reserve(account, &customer_id, checkout).await?,
-            Step::OpenSession { customer_id, checkout } => attempt.open(account, &customer_id, checkout).await?,
-            Step::Return { session, expires_at } => {
-                return Ok(Opened { session_id: session.id, url: session.url, expires_at });
+            Step::CloseSession {
+                customer_id,
+                session,
+            } => attempt.close(&account, &customer_id, &session).await?,
+            Step::Reserve {
+                customer_id,
+                checkout,
+            } => attempt.reserve(account, &customer_id, checkout).await?,
+            Step::OpenSession {
+                customer_id,
+                checkout,
+            } => attempt.open(account, &customer_id, checkout).await?,
+            Step::Return {
+                session,
+                expires_at,
+            } => {
+                return Ok(Opened {
+                    session_id: session.id,
+                    url: session.url,
+                    expires_at,
+                });
             }
         };
         if done == Saved::FenceLost {
@@ -103,19 +127,39 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// Everyone who asks at once gets the same customer from Stripe, and one of them claims it.
     async fn claim_customer(&self, account: &Account) -> Result<Saved, Problem> {
-        let Self { state, caller, call, writer } = self;
-        let created = state.stripe.create_customer(*call, &account.user_id, account.customer_attempts).await;
+        let Self {
+            state,
+            caller,
+            call,
+            writer,
+        } = self;
+        let created = state
+            .stripe
+            .create_customer(*call, &account.user_id, account.customer_attempts)
+            .await;
         let customer_id = match created {
             Ok(customer_id) => customer_id,
             Err(error) => {
                 if error.spends_key() {
                     let customer_attempts = account.customer_attempts.saturating_add(1);
-                    state.store.save_account(&Account { customer_attempts, ..account.clone() }, writer).await?;
+                    state
+                        .store
+                        .save_account(
+                            &Account {
+                                customer_attempts,
+                                ..account.clone()
+                            },
+                            writer,
+                        )
+                        .await?;
                 }
                 return Err(error.into());
             }
         };
-        let saved = state.store.claim_customer(account, &customer_id, writer).await?;
+        let saved = state
+            .store
+            .claim_customer(account, &customer_id, writer)
+            .await?;
         if saved == Saved::Saved
             && let Some(email) = &caller.email
             && let Err(error) = state.stripe.set_email(*call, &customer_id, email).await
@@ -127,15 +171,28 @@ impl Attempt<'_> {
     }
 
     /// Makes sure that the reservation's session cannot be paid any more, then drops the reservation.
-    async fn close(&self, account: &Account, customer_id: &CustomerId, session: &Session) -> Result<Saved, Problem> {
-        let Self { state, call, writer, .. } = self;
+    async fn close(
+        &self,
+        account: &Account,
+        customer_id: &CustomerId,
+        session: &Session,
+    ) -> Result<Saved, Problem> {
+        let Self {
+            state,
+            call,
+            writer,
+            ..
+        } = self;
         if let Err(error) = state.stripe.expire_session(*call, &session.id).await
             && !error.is_missing("session")
             && state.stripe.session_status(*call, &session.id).await? == SessionStatus::Open
         {
             return Err(error.into());
         }
-        let mut account = Account { checkout: None, ..account.clone() };
+        let mut account = Account {
+            checkout: None,
+            ..account.clone()
+        };
         // It may have been paid a moment ago: what Stripe says now decides about a second one.
         account.sync(self.subscriptions(customer_id).await?, call.now);
         Ok(state.store.save_account(&account, writer).await?)
@@ -148,7 +205,12 @@ impl Attempt<'_> {
         customer_id: &CustomerId,
         checkout: Checkout,
     ) -> Result<Saved, Problem> {
-        let Self { state, call, writer, .. } = self;
+        let Self {
+            state,
+            call,
+            writer,
+            ..
+        } = self;
         let fetched = match state.stripe.subscriptions(*call, customer_id).await {
             Err(error) if error.is_missing("customer") => return self.lose_customer(account).await,
             fetched => fetched?,
@@ -170,10 +232,22 @@ impl Attempt<'_> {
         customer_id: &CustomerId,
         checkout: Checkout,
     ) -> Result<Saved, Problem> {
-        let Self { state, call, writer, .. } = self;
-        match state.stripe.open_session(*call, &account.user_id, customer_id, &checkout).await {
+        let Self {
+            state,
+            call,
+            writer,
+            ..
+        } = self;
+        match state
+            .stripe
+            .open_session(*call, &account.user_id, customer_id, &checkout)
+            .await
+        {
             Ok(session) => {
-                account.checkout = Some(Checkout { session: Some(session), ..checkout });
+                account.checkout = Some(Checkout {
+                    session: Some(session),
+                    ..checkout
+                });
                 Ok(state.store.save_account(&account, writer).await?)
             }
             Err(error) if error.is_missing("customer") => self.lose_customer(account).await,
@@ -204,7 +278,12 @@ impl Attempt<'_> {
         &self,
         customer_id: &CustomerId,
     ) -> Result<Vec<shared::subscription::Subscription>, Problem> {
-        match self.state.stripe.subscriptions(self.call, customer_id).await {
+        match self
+            .state
+            .stripe
+            .subscriptions(self.call, customer_id)
+            .await
+        {
             Err(error) if error.is_missing("customer") => Ok(Vec::new()),
             fetched => Ok(fetched?),
         }

@@ -6,7 +6,10 @@ use shared::http::HttpClient;
 use shared::telemetry;
 
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::disallowed_methods, reason = "a main.rs reads the environment and the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a main.rs reads the environment and the clock"
+)]
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment: Environment = std::env::vars().collect();

@@ -25,35 +25,66 @@ pub(crate) enum Step {
     /// The user is no customer yet.
     ClaimCustomer,
     /// A session for something else is open, or this one is about to end.
-    CloseSession { customer_id: CustomerId, session: Session },
+    CloseSession {
+        customer_id: CustomerId,
+        session: Session,
+    },
     /// Nothing is reserved.
-    Reserve { customer_id: CustomerId, checkout: Checkout },
+    Reserve {
+        customer_id: CustomerId,
+        checkout: Checkout,
+    },
     /// It is reserved; Stripe is to be asked, or asked again.
-    OpenSession { customer_id: CustomerId, checkout: Checkout },
+    OpenSession {
+        customer_id: CustomerId,
+        checkout: Checkout,
+    },
     /// It is open.
-    Return { session: Session, expires_at: Timestamp },
+    Return {
+        session: Session,
+        expires_at: Timestamp,
+    },
 }
 
 /// The next step, or why there can be none.
-pub(crate) fn next_step(account: &Account, wanted: &Wanted, now: Timestamp) -> Result<Step, Problem> {
+pub(crate) fn next_step(
+    account: &Account,
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Result<Step, Problem> {
     let purchase = purchase_of(account, wanted)?;
     if purchase.recurring && account.live_subscription().is_some() {
         return Err(Problem::AlreadySubscribed);
     }
-    let Some(customer_id) = account.customer_id.clone() else { return Ok(Step::ClaimCustomer) };
+    let Some(customer_id) = account.customer_id.clone() else {
+        return Ok(Step::ClaimCustomer);
+    };
     let Some(checkout) = account.checkout.clone() else {
-        return Ok(Step::Reserve { customer_id, checkout: reservation(account, purchase, now) });
+        return Ok(Step::Reserve {
+            customer_id,
+            checkout: reservation(account, purchase, now),
+        });
     };
     let same = checkout.purchase == purchase;
     let left = checkout.expires_at.duration_since(now);
     let age = now.duration_since(checkout.begun_at);
     Ok(match checkout.session.clone() {
-        Some(session) if same && left >= LIFETIME_LEFT_MIN => {
-            Step::Return { session, expires_at: checkout.expires_at }
-        }
-        Some(session) => Step::CloseSession { customer_id, session },
-        None if same && age < UNOPENED_LIFETIME => Step::OpenSession { customer_id, checkout },
-        None => Step::Reserve { customer_id, checkout: reservation(account, purchase, now) },
+        Some(session) if same && left >= LIFETIME_LEFT_MIN => Step::Return {
+            session,
+            expires_at: checkout.expires_at,
+        },
+        Some(session) => Step::CloseSession {
+            customer_id,
+            session,
+        },
+        None if same && age < UNOPENED_LIFETIME => Step::OpenSession {
+            customer_id,
+            checkout,
+        },
+        None => Step::Reserve {
+            customer_id,
+            checkout: reservation(account, purchase, now),
+        },
     })
 }
 
@@ -64,7 +95,10 @@ fn purchase_of(account: &Account, wanted: &Wanted) -> Result<Purchase, Problem> 
     if account.trial_claimed_at.is_some() {
         purchase.trial_days = None;
     }
-    let locked = account.subscriptions.first().map(|subscription| subscription.currency.clone());
+    let locked = account
+        .subscriptions
+        .first()
+        .map(|subscription| subscription.currency.clone());
     match (locked, &wanted.currency) {
         (Some(locked), Some(asked)) if locked != *asked => {
             let why = format!("this customer pays in {locked}; Stripe does not mix currencies");
@@ -72,7 +106,10 @@ fn purchase_of(account: &Account, wanted: &Wanted) -> Result<Purchase, Problem> 
         }
         (Some(locked), _) if wanted.currencies.contains(&locked) => purchase.currency = locked,
         (Some(locked), _) => {
-            return Err(Problem::invalid("currency", format!("this customer pays in {locked}, in which this is not sold")));
+            return Err(Problem::invalid(
+                "currency",
+                format!("this customer pays in {locked}, in which this is not sold"),
+            ));
         }
         (None, _) => {}
     }

@@ -61,12 +61,24 @@ async fn open(state: &State, request: &Request, now: Timestamp) -> Result<Portal
     let return_url = match wanted.return_url {
         None => state.urls.default_url("portal=return"),
         Some(url) if state.urls.allows(&url) => url,
-        Some(_) => return Err(Problem::invalid("return_url", "this address is not on the allowlist (ALLOWED_URLS)")),
+        Some(_) => {
+            return Err(Problem::invalid(
+                "return_url",
+                "this address is not on the allowlist (ALLOWED_URLS)",
+            ));
+        }
     };
     let account = state.store.account(&caller.user_id).await?;
     let customer_id = account.customer_id.ok_or(Problem::NoCustomer)?;
-    let call = Call { secrets: &state.secrets, now };
-    match state.stripe.portal_url(call, &customer_id, &return_url).await {
+    let call = Call {
+        secrets: &state.secrets,
+        now,
+    };
+    match state
+        .stripe
+        .portal_url(call, &customer_id, &return_url)
+        .await
+    {
         Ok(url) => Ok(PortalSession { url }),
         // Deleted at Stripe by hand; the next Checkout makes a new one.
         Err(error) if error.is_missing("customer") => Err(Problem::NoCustomer),

@@ -27,7 +27,10 @@ pub struct State {
 impl State {
     /// Reads the configuration; contacts nobody.
     pub fn new(environment: &Environment, http: HttpClient) -> Result<Self, config::Error> {
-        Ok(Self { authenticator: Authenticator::new(environment, &http)?, store: Store::new(environment, &http)? })
+        Ok(Self {
+            authenticator: Authenticator::new(environment, &http)?,
+            store: Store::new(environment, &http)?,
+        })
     }
 }
 

@@ -50,14 +50,18 @@ impl Me {
                 Some(Item::Pack(_)) | None => None,
             },
             price_id: subscription.and_then(|s| s.price_id.clone()),
-            interval: item.and_then(Item::interval).map(|interval| interval.as_str()),
+            interval: item
+                .and_then(Item::interval)
+                .map(|interval| interval.as_str()),
             status: subscription.map(|s| s.status),
             current_period_end: subscription.map(|s| s.current_period_end),
             cancel_at: subscription.and_then(|s| s.cancel_at),
             grace_until: access.grace_until,
             trial_end: subscription.and_then(|s| s.trial_end),
             features: access.features(catalog),
-            tokens: Tokens { balance: account.token_balance },
+            tokens: Tokens {
+                balance: account.token_balance,
+            },
             stripe_customer_id: account.customer_id.clone(),
             api_key: None,
             as_of: now,

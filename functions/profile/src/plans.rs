@@ -76,12 +76,21 @@ impl Plans {
             prices: price_where(&|item| matches!(item, Item::Plan(of, _) if of.key == plan.key)),
         });
         let packs = definition.packs.iter().filter_map(|pack| {
-            let price = price_where(&|item| matches!(item, Item::Pack(of) if of.key == pack.key)).pop()?;
-            Some(Pack { key: pack.key.clone(), name: pack.name.clone(), tokens: pack.tokens, price })
+            let price =
+                price_where(&|item| matches!(item, Item::Pack(of) if of.key == pack.key)).pop()?;
+            Some(Pack {
+                key: pack.key.clone(),
+                name: pack.name.clone(),
+                tokens: pack.tokens,
+                price,
+            })
         });
         Self {
             currency: definition.currency.clone(),
-            free: Free { name: definition.free.name.clone(), features: definition.free.features.clone() },
+            free: Free {
+                name: definition.free.name.clone(),
+                features: definition.free.features.clone(),
+            },
             plans: plans.collect(),
             packs: packs.collect(),
         }

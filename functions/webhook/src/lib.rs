@@ -38,7 +38,11 @@ impl State {
     /// Reads the configuration; contacts nobody.
     pub fn new(environment: &Environment, http: HttpClient) -> Result<Self, config::Error> {
         Ok(Self {
-            secrets: Secrets::new(environment, &http, &[STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET])?,
+            secrets: Secrets::new(
+                environment,
+                &http,
+                &[STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET],
+            )?,
             store: Store::new(environment, &http)?,
             stripe: Stripe::new(environment, &http)?,
             livemode: environment.livemode()?,
@@ -57,15 +61,26 @@ pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response
 async fn receive(state: &State, request: &Request, now: Timestamp) -> Result<Answer, Problem> {
     let body = request::body_bytes(request);
     if body.len() > BODY_LIMIT_BYTES {
-        return Err(Problem::TooLarge { limit: BODY_LIMIT_BYTES });
+        return Err(Problem::TooLarge {
+            limit: BODY_LIMIT_BYTES,
+        });
     }
     verify(state, request, body, now).await?;
-    let context =
-        Context { store: &state.store, stripe: &state.stripe, secrets: &state.secrets, livemode: state.livemode };
+    let context = Context {
+        store: &state.store,
+        stripe: &state.stripe,
+        secrets: &state.secrets,
+        livemode: state.livemode,
+    };
     let invocation = request::invocation_id(request);
     let answer = match Envelope::parse(body) {
         Ok(envelope) => {
-            let delivery = Delivery { envelope: &envelope, body, invocation: &invocation, now };
+            let delivery = Delivery {
+                envelope: &envelope,
+                body,
+                invocation: &invocation,
+                now,
+            };
             let answer = process::process(context, delivery).await?;
             tracing::info!(
                 stripe.event.id = %envelope.id,
@@ -86,7 +101,12 @@ async fn receive(state: &State, request: &Request, now: Timestamp) -> Result<Ans
 
 /// Refuses what Stripe did not sign. When nothing matches, the secrets are read again once: one of them
 /// may have been rolled.
-async fn verify(state: &State, request: &Request, body: &[u8], now: Timestamp) -> Result<(), Problem> {
+async fn verify(
+    state: &State,
+    request: &Request,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(), Problem> {
     let mut headers = request.headers().get_all("stripe-signature").iter();
     let (first, more) = (headers.next(), headers.next());
     let header = first.filter(|_| more.is_none()).map(http_value);
@@ -100,7 +120,10 @@ async fn verify(state: &State, request: &Request, body: &[u8], now: Timestamp) -
     })
 }
 
-async fn signing_secrets(state: &State, now: Timestamp) -> Result<Vec<signature::SigningSecret>, Problem> {
+async fn signing_secrets(
+    state: &State,
+    now: Timestamp,
+) -> Result<Vec<signature::SigningSecret>, Problem> {
     state.secrets.signing_secrets(now).await.map_err(|error| {
         tracing::error!(%error, "the signing secrets cannot be had");
         Problem::TryAgain

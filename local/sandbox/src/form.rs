@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 pub(crate) fn parse(text: &str) -> Value {
     let mut root = Value::Object(Map::new());
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        insert(&mut root, &keys(&name), value.into_owned());
+        let keys = keys(&name);
+        if let (Value::Object(members), Some((first, rest))) = (&mut root, keys.split_first()) {
+            insert(members.entry(*first).or_insert(Value::Null), rest, value.into_owned());
+        }
     }
     root
 }

@@ -55,11 +55,10 @@ impl Fields for Value {
                     let Some(item) = key.parse::<usize>().ok().and_then(|index| items.get_mut(index)) else { return };
                     item
                 }
-                other => {
-                    if !other.is_object() {
-                        *other = Value::Object(Map::new());
-                    }
-                    let Value::Object(members) = other else { return };
+                Value::Object(members) => members.entry(key).or_insert(Value::Null),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                    *here = Value::Object(Map::new());
+                    let Value::Object(members) = here else { return };
                     members.entry(key).or_insert(Value::Null)
                 }
             };

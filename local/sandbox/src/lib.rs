@@ -120,6 +120,7 @@ impl Sandbox {
     /// inside a Tokio runtime also starts the delivery of webhooks.
     pub fn router(&self) -> Router {
         delivery::spawn(self);
+        self.keep_ticking();
         Router::new()
             .merge(api::router())
             .merge(pages::router())
@@ -143,9 +144,16 @@ impl Sandbox {
         }
     }
 
-    /// Lets happen what is due by now. Requests do it too; call it from time to time so that it also happens without.
-    pub fn tick(&self) {
-        self.world().tick();
+    /// Lets happen what is due as real time passes, also while nobody asks for anything.
+    fn keep_ticking(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let inner = Arc::downgrade(&self.inner);
+        runtime.spawn(async move {
+            while let Some(inner) = inner.upgrade() {
+                Self { inner }.world().tick();
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+        });
     }
 
     /// Announces the sequence number of the newest event.

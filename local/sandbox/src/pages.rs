@@ -6,6 +6,8 @@ mod card_form;
 mod checkout;
 mod html;
 mod portal;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use axum::extract::{Form, Path, State};
@@ -15,7 +17,6 @@ use axum::routing::get;
 
 use self::card_form::CardForm;
 use self::checkout::View;
-use crate::json::Fields;
 use crate::{PayOutcome, Sandbox};
 
 pub(crate) fn router() -> Router<Sandbox> {

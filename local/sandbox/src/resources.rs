@@ -25,6 +25,8 @@ mod refunds;
 mod setup_intents;
 mod subscription_changes;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod webhook_endpoints;
 
 use serde_json::Value;
@@ -125,9 +127,10 @@ pub(crate) fn merge_metadata(object: &mut Value, params: &Value) {
     }
     if let (Value::Object(members), Value::Object(given)) = (&mut metadata, given) {
         for (name, value) in given {
-            match value {
-                Value::Null => drop(members.remove(name)),
-                value => drop(members.insert(name.clone(), value.clone())),
+            if value.is_null() {
+                members.remove(name);
+            } else {
+                members.insert(name.clone(), value.clone());
             }
         }
     }

@@ -112,6 +112,7 @@ impl World {
         if let Some(offset) = world.kv_get(OFFSET).and_then(Value::as_i64) {
             world.clock.set_offset(offset);
         }
+        world.forget_keys();
         world.furnish();
         Ok(world)
     }
@@ -292,6 +293,16 @@ impl World {
         let offset = self.clock.offset().saturating_add(seconds);
         self.clock.set_offset(offset);
         self.kv_put(OFFSET, json!(offset));
+    }
+
+    /// Idempotency keys are worth nothing after a day.
+    fn forget_keys(&mut self) {
+        let old = self.now() - 86_400;
+        for (key, kept) in self.kv_scan("idempotency/") {
+            if kept.int("created") < old {
+                self.kv_delete(&key);
+            }
+        }
     }
 
     fn number(&mut self) -> u64 {

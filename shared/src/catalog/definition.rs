@@ -165,10 +165,22 @@ impl Definition {
     }
 
     fn check(&self) -> Result<(), InvalidDefinition> {
-        let refuse = |key: &str, why| Err(InvalidDefinition::Entry { key: key.to_owned(), why });
+        let refuse = |key: &str, why| {
+            Err(InvalidDefinition::Entry {
+                key: key.to_owned(),
+                why,
+            })
+        };
         let mut keys = std::collections::BTreeSet::from(["free"]);
-        for key in self.plans.iter().map(|plan| &plan.key).chain(self.packs.iter().map(|pack| &pack.key)) {
-            let is_plain = key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        for key in self
+            .plans
+            .iter()
+            .map(|plan| &plan.key)
+            .chain(self.packs.iter().map(|pack| &pack.key))
+        {
+            let is_plain = key
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
             if key.is_empty() || key.len() > KEY_LIMIT || !is_plain {
                 return refuse(key, "a key has 1 to 40 of a-z, 0-9 and _");
             }
@@ -183,10 +195,16 @@ impl Definition {
             if plan.tokens_per_period < 0 {
                 return refuse(&plan.key, "tokens_per_period is not negative");
             }
-            if plan.trial_days.is_some_and(|days| !(1..=730).contains(&days)) {
+            if plan
+                .trial_days
+                .is_some_and(|days| !(1..=730).contains(&days))
+            {
                 return refuse(&plan.key, "trial_days is from 1 to 730");
             }
-            if plan.seats.is_some_and(|seats| seats.minimum == 0 || seats.minimum > seats.maximum) {
+            if plan
+                .seats
+                .is_some_and(|seats| seats.minimum == 0 || seats.minimum > seats.maximum)
+            {
                 return refuse(&plan.key, "seats needs 1 <= minimum <= maximum");
             }
         }
@@ -194,15 +212,31 @@ impl Definition {
             return refuse(&pack.key, "a pack grants at least one token");
         }
         for offer in self.offers() {
-            let codes_fit = offer.amounts.keys().all(|code| code.len() == 3 && code.bytes().all(|b| b.is_ascii_lowercase()));
+            let codes_fit = offer
+                .amounts
+                .keys()
+                .all(|code| code.len() == 3 && code.bytes().all(|b| b.is_ascii_lowercase()));
             if !codes_fit {
-                return refuse(offer.item.key(), "a currency is a three-letter code in lower case");
+                return refuse(
+                    offer.item.key(),
+                    "a currency is a three-letter code in lower case",
+                );
             }
             if !offer.amounts.contains_key(&self.currency) {
-                return refuse(offer.item.key(), "every price has an amount in the catalogue's own currency");
+                return refuse(
+                    offer.item.key(),
+                    "every price has an amount in the catalogue's own currency",
+                );
             }
-            if offer.amounts.values().any(|amount| !(1..=99_999_999).contains(amount)) {
-                return refuse(offer.item.key(), "an amount is from 1 to 99999999 of the smallest unit");
+            if offer
+                .amounts
+                .values()
+                .any(|amount| !(1..=99_999_999).contains(amount))
+            {
+                return refuse(
+                    offer.item.key(),
+                    "an amount is from 1 to 99999999 of the smallest unit",
+                );
             }
         }
         Ok(())
@@ -216,7 +250,9 @@ mod tests {
     fn refusal(from: &str, to: &str) -> String {
         let shipped = include_str!("../../../catalog.toml");
         assert!(shipped.contains(from), "{from}");
-        Definition::parse(&shipped.replacen(from, to, 1)).unwrap_err().to_string()
+        Definition::parse(&shipped.replacen(from, to, 1))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -230,7 +266,11 @@ mod tests {
             ("usd = 900,", "usd = 0,", "starter: an amount"),
             ("usd = 900,", "USD = 900,", "starter: a currency"),
             ("usd = 900,", "", "starter: every price"),
-            ("trial_days = 14", "trail_days = 14", "unknown field `trail_days`"),
+            (
+                "trial_days = 14",
+                "trail_days = 14",
+                "unknown field `trail_days`",
+            ),
             ("usd = 900,", "usd = 9.5,", "invalid type"),
         ] {
             let shown = refusal(from, to);

@@ -44,11 +44,15 @@ pub enum PaymentStatus {
     Unknown,
 }
 
-fn payment_intent_id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<PaymentIntentId>, D::Error> {
+fn payment_intent_id<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PaymentIntentId>, D::Error> {
     let intent = Option::<Expandable>::deserialize(deserializer)?;
     Ok(intent.map(|intent| intent.id().into()))
 }
 
-fn or_default<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SessionMetadata, D::Error> {
+fn or_default<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SessionMetadata, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

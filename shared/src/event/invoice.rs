@@ -113,10 +113,24 @@ struct Line {
 /// The invoice, and the user whom its subscription's metadata names.
 pub(super) fn parse(object: &str) -> Result<(Invoice, Option<UserId>), serde_json::Error> {
     let invoice: StripeInvoice = serde_json::from_str(object)?;
-    let details = invoice.parent.and_then(|parent| parent.subscription_details).or(invoice.subscription_details);
-    let (named, metadata) = details.map(|details| (details.subscription, details.metadata)).unwrap_or_default();
-    let on_lines = || invoice.lines.and_then(|lines| lines.data.into_iter().find_map(|line| line.metadata?.user_id));
-    let user = metadata.and_then(|metadata| metadata.user_id).or_else(on_lines);
+    let details = invoice
+        .parent
+        .and_then(|parent| parent.subscription_details)
+        .or(invoice.subscription_details);
+    let (named, metadata) = details
+        .map(|details| (details.subscription, details.metadata))
+        .unwrap_or_default();
+    let on_lines = || {
+        invoice.lines.and_then(|lines| {
+            lines
+                .data
+                .into_iter()
+                .find_map(|line| line.metadata?.user_id)
+        })
+    };
+    let user = metadata
+        .and_then(|metadata| metadata.user_id)
+        .or_else(on_lines);
     let view = Invoice {
         status: invoice.status.unwrap_or(InvoiceStatus::Draft),
         attempt_count: invoice.attempt_count,
@@ -124,7 +138,9 @@ pub(super) fn parse(object: &str) -> Result<(Invoice, Option<UserId>), serde_jso
         total: invoice.total,
         currency: invoice.currency,
         created: invoice.created,
-        subscription_id: named.or(invoice.subscription).map(|subscription| subscription.id().into()),
+        subscription_id: named
+            .or(invoice.subscription)
+            .map(|subscription| subscription.id().into()),
         number: invoice.number,
         id: invoice.id,
     };

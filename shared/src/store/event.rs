@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{Item, Key};
+use super::table::STATUS_INDEX;
 use super::{Error, Mapping, Store, account_put, backoff, built, transaction, unavailable};
 use crate::account::Account;
 use crate::decide::{Changes, Known, grant_source};
@@ -112,7 +113,13 @@ struct LedgerEntry<'a> {
 
 impl Marker {
     /// The record of an event that is done with.
-    pub fn done(outcome: Outcome, r#type: &str, created: Timestamp, now: Timestamp, writer: &str) -> Self {
+    pub fn done(
+        outcome: Outcome,
+        r#type: &str,
+        created: Timestamp,
+        now: Timestamp,
+        writer: &str,
+    ) -> Self {
         Self {
             outcome,
             r#type: r#type.to_owned(),
@@ -145,7 +152,7 @@ impl Marker {
             Outcome::Applied | Outcome::NoChange | Outcome::Ignored => return None,
         };
         self.body = Some(packed);
-        self.status_key = Some(format!("EVENT#{status}"));
+        self.status_key = Some(status_key(status));
         self.due_at = Some(due_at.as_second());
         self.attempts = Some(attempts);
         self.expires_at = None;
@@ -156,7 +163,10 @@ impl Marker {
     pub fn kept_body(&self) -> Option<Vec<u8>> {
         let mut body = Vec::new();
         let packed = self.body.as_deref()?;
-        flate2::read::DeflateDecoder::new(packed).take(BODY_LIMIT_BYTES).read_to_end(&mut body).ok()?;
+        flate2::read::DeflateDecoder::new(packed)
+            .take(BODY_LIMIT_BYTES)
+            .read_to_end(&mut body)
+            .ok()?;
         Some(body)
     }
 
@@ -167,6 +177,10 @@ impl Marker {
             Outcome::Pending | Outcome::Parked => false,
         }
     }
+}
+
+fn status_key(status: &str) -> String {
+    format!("EVENT#{status}")
 }
 
 fn pack(body: &[u8]) -> Option<Vec<u8>> {
@@ -186,20 +200,29 @@ impl Store {
     ) -> Result<Loaded, Error> {
         let fixed = [Key::event(event_id), Key::customer(customer_id)];
         let mut keys = fixed.to_vec();
-        keys.extend(user_hint.into_iter().flat_map(|user_id| keys_of(user_id, event)));
+        keys.extend(
+            user_hint
+                .into_iter()
+                .flat_map(|user_id| keys_of(user_id, event)),
+        );
         let mut items = self.batch_get(&keys).await?;
         let user_id = match take::<Mapping>(&mut items, &Key::customer(customer_id))? {
             Some(mapping) => mapping.user_id,
             None => {
                 let marker = take(&mut items, &Key::event(event_id))?;
-                return Ok(Loaded { marker, known: None, invoice_version: 0 });
+                return Ok(Loaded {
+                    marker,
+                    known: None,
+                    invoice_version: 0,
+                });
             }
         };
         // The hint is metadata that others may edit; the table says whose customer it is.
         if user_hint != Some(&user_id) {
             items.extend(self.batch_get(&keys_of(&user_id, event)).await?);
         }
-        let account: Account = take(&mut items, &Key::account(&user_id))?.unwrap_or_else(|| Account::new(user_id.clone()));
+        let account: Account = take(&mut items, &Key::account(&user_id))?
+            .unwrap_or_else(|| Account::new(user_id.clone()));
         let record: Option<InvoiceRecord> = match event {
             Event::Invoice(invoice) => take(&mut items, &Key::invoice(&user_id, &invoice.id))?,
             Event::CheckoutSession(_) | Event::Subscription => None,
@@ -212,8 +235,16 @@ impl Store {
             Event::Invoice(_) | Event::Subscription => false,
         };
         let invoice_version = record.as_ref().map_or(0, |record| record.version);
-        let known = Known { account, invoice: record.map(|record| record.invoice), granted };
-        Ok(Loaded { marker: take(&mut items, &Key::event(event_id))?, known: Some(known), invoice_version })
+        let known = Known {
+            account,
+            invoice: record.map(|record| record.invoice),
+            granted,
+        };
+        Ok(Loaded {
+            marker: take(&mut items, &Key::event(event_id))?,
+            known: Some(known),
+            invoice_version,
+        })
     }
 
     /// The record of an event.
@@ -222,13 +253,37 @@ impl Store {
         Ok(item.map(serde_dynamo::from_item).transpose()?)
     }
 
+    /// Pending events whose time has come, the longest overdue first. The index lags a little behind.
+    pub async fn due_events(&self, now: Timestamp, limit: i32) -> Result<Vec<EventId>, Error> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(STATUS_INDEX)
+            .key_condition_expression("status_key = :pending AND due_at <= :now")
+            .expression_attribute_values(":pending", AttributeValue::S(status_key("pending")))
+            .expression_attribute_values(":now", AttributeValue::N(now.as_second().to_string()))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        Ok(answer
+            .items
+            .unwrap_or_default()
+            .iter()
+            .filter_map(Key::event_id)
+            .collect())
+    }
+
     /// Records an event that changes nothing else. A pending or parked record gives way; one that is done
     /// with does not.
     pub async fn record(&self, event_id: &EventId, marker: &Marker) -> Result<Committed, Error> {
         let put = marker_put(&self.table, event_id, marker)?;
         match self.put(put, &marker.writer).await? {
             transaction::Outcome::Committed => Ok(Committed::Committed),
-            transaction::Outcome::Refused { found, .. } if is_done(found.as_ref()) => Ok(Committed::Duplicate),
+            transaction::Outcome::Refused { found, .. } if is_done(found.as_ref()) => {
+                Ok(Committed::Duplicate)
+            }
             transaction::Outcome::Refused { .. } => Ok(Committed::FenceLost),
         }
     }
@@ -249,18 +304,27 @@ impl Store {
             account_put(&self.table, &account, &marker.writer)?,
         ];
         if let Some(invoice) = &changes.invoice {
-            let record = InvoiceRecord { invoice: invoice.clone(), version: account.version };
+            let record = InvoiceRecord {
+                invoice: invoice.clone(),
+                version: account.version,
+            };
             let item = Key::invoice(user_id, &invoice.id).item(&record)?;
             puts.push(versioned_put(&self.table, item, loaded.invoice_version)?);
         }
         if let Some(grant) = &changes.grant {
-            let entry = LedgerEntry { tokens: grant.tokens, key: &grant.key, at: marker.at };
+            let entry = LedgerEntry {
+                tokens: grant.tokens,
+                key: &grant.key,
+                at: marker.at,
+            };
             let item = Key::ledger(user_id, &grant.source).item(&entry)?;
             puts.push(versioned_put(&self.table, item, 0)?);
         }
         match self.transact(puts, &marker.writer).await? {
             transaction::Outcome::Committed => Ok(Committed::Committed),
-            transaction::Outcome::Refused { index: 0, found } if is_done(found.as_ref()) => Ok(Committed::Duplicate),
+            transaction::Outcome::Refused { index: 0, found } if is_done(found.as_ref()) => {
+                Ok(Committed::Duplicate)
+            }
             transaction::Outcome::Refused { .. } => Ok(Committed::FenceLost),
         }
     }
@@ -281,8 +345,19 @@ impl Store {
                 .send()
                 .await
                 .map_err(|error| unavailable(&error))?;
-            items.extend(answer.responses.into_iter().flatten().flat_map(|(_, found)| found));
-            wanted = answer.unprocessed_keys.into_iter().flatten().flat_map(|(_, rest)| rest.keys).collect();
+            items.extend(
+                answer
+                    .responses
+                    .into_iter()
+                    .flatten()
+                    .flat_map(|(_, found)| found),
+            );
+            wanted = answer
+                .unprocessed_keys
+                .into_iter()
+                .flatten()
+                .flat_map(|(_, rest)| rest.keys)
+                .collect();
             if wanted.is_empty() {
                 return Ok(items);
             }
@@ -303,11 +378,18 @@ fn keys_of(user_id: &UserId, event: &Event) -> Vec<Key> {
         Event::CheckoutSession(session) => Some(Key::ledger(user_id, &grant_source(session))),
         Event::Subscription => None,
     };
-    std::iter::once(Key::account(user_id)).chain(record).collect()
+    std::iter::once(Key::account(user_id))
+        .chain(record)
+        .collect()
 }
 
-fn take<T: for<'de> Deserialize<'de>>(items: &mut Vec<Item>, key: &Key) -> Result<Option<T>, Error> {
-    let Some(index) = items.iter().position(|item| key.is_of(item)) else { return Ok(None) };
+fn take<T: for<'de> Deserialize<'de>>(
+    items: &mut Vec<Item>,
+    key: &Key,
+) -> Result<Option<T>, Error> {
+    let Some(index) = items.iter().position(|item| key.is_of(item)) else {
+        return Ok(None);
+    };
     Ok(Some(serde_dynamo::from_item(items.swap_remove(index))?))
 }
 
@@ -328,6 +410,9 @@ fn versioned_put(table: &str, item: Item, read_version: u64) -> Result<Put, Erro
         put.condition_expression("attribute_not_exists(pk)")
     } else {
         put.condition_expression("version = :read_version")
-            .expression_attribute_values(":read_version", AttributeValue::N(read_version.to_string()))
+            .expression_attribute_values(
+                ":read_version",
+                AttributeValue::N(read_version.to_string()),
+            )
     })
 }

@@ -42,6 +42,15 @@ impl Key {
         Self::new(format!("EVENT#{event_id}"), "EVENT")
     }
 
+    /// The event whose record lies at an item's key.
+    pub(super) fn event_id(item: &Item) -> Option<EventId> {
+        item.get("pk")?
+            .as_s()
+            .ok()?
+            .strip_prefix("EVENT#")
+            .map(EventId::from)
+    }
+
     pub(super) fn catalog() -> Self {
         Self::new("CATALOG".to_owned(), "CATALOG")
     }

@@ -2,8 +2,9 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
+    TimeToLiveSpecification,
 };
 
 use super::{Error, unavailable};
@@ -28,7 +29,11 @@ pub async fn ensure(client: &Client, table: &str) -> Result<(), Error> {
             GlobalSecondaryIndex::builder()
                 .index_name(STATUS_INDEX)
                 .set_key_schema(Some(key_schema("status_key", "due_at")?))
-                .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+                .projection(
+                    Projection::builder()
+                        .projection_type(ProjectionType::KeysOnly)
+                        .build(),
+                )
                 .build()
                 .map_err(|error| Error::Unavailable(error.to_string()))?,
         )
@@ -43,7 +48,13 @@ pub async fn ensure(client: &Client, table: &str) -> Result<(), Error> {
         .await;
     match sent {
         Ok(_) => enable_expiry(client, table).await,
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => Ok(()),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(|e| e.is_resource_in_use_exception()) =>
+        {
+            Ok(())
+        }
         Err(error) => Err(unavailable(&error)),
     }
 }

@@ -36,14 +36,21 @@ impl Store {
             .set_item(Some(put.item))
             .set_condition_expression(put.condition_expression)
             .set_expression_attribute_values(put.expression_attribute_values)
-            .set_return_values_on_condition_check_failure(put.return_values_on_condition_check_failure)
+            .set_return_values_on_condition_check_failure(
+                put.return_values_on_condition_check_failure,
+            )
             .send()
             .await;
-        let Err(error) = sent else { return Ok(Outcome::Committed) };
+        let Err(error) = sent else {
+            return Ok(Outcome::Committed);
+        };
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(failure)) => match failure.item() {
                 Some(item) if written_by(item, writer) => Ok(Outcome::Committed),
-                found => Ok(Outcome::Refused { index: 0, found: found.cloned() }),
+                found => Ok(Outcome::Refused {
+                    index: 0,
+                    found: found.cloned(),
+                }),
             },
             _ => match self.read_back(key).await {
                 Ok(Some(item)) if written_by(&item, writer) => Ok(Outcome::Committed),
@@ -55,9 +62,14 @@ impl Store {
     /// Writes all of `puts` or nothing. The first one carries the attribute `writer`, by which an
     /// attempt whose reply was lost knows itself again.
     pub(super) async fn transact(&self, puts: Vec<Put>, writer: &str) -> Result<Outcome, Error> {
-        let first_key = puts.first().map(|put| key_of(&put.item)).unwrap_or_default();
-        let items: Vec<TransactWriteItem> =
-            puts.into_iter().map(|put| TransactWriteItem::builder().put(put).build()).collect();
+        let first_key = puts
+            .first()
+            .map(|put| key_of(&put.item))
+            .unwrap_or_default();
+        let items: Vec<TransactWriteItem> = puts
+            .into_iter()
+            .map(|put| TransactWriteItem::builder().put(put).build())
+            .collect();
         let token = token(writer);
         let mut last = Error::Unavailable("not attempted".to_owned());
         for attempt in 0..ATTEMPTS {
@@ -68,7 +80,9 @@ impl Store {
                 .client_request_token(&token)
                 .send()
                 .await;
-            let Err(error) = sent else { return Ok(Outcome::Committed) };
+            let Err(error) = sent else {
+                return Ok(Outcome::Committed);
+            };
             last = unavailable(&error);
             match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(canceled)) => {
@@ -107,18 +121,28 @@ impl Store {
 /// transaction only met another one, or a limit.
 fn refusal(reasons: &[CancellationReason], writer: &str) -> Option<Outcome> {
     let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
-    let (index, reason) = reasons.iter().enumerate().find(|(_, reason)| failed(reason))?;
-    let own = reasons.iter().filter(|reason| failed(reason)).any(|reason| {
-        reason.item().is_some_and(|item| written_by(item, writer))
-    });
+    let (index, reason) = reasons
+        .iter()
+        .enumerate()
+        .find(|(_, reason)| failed(reason))?;
+    let own = reasons
+        .iter()
+        .filter(|reason| failed(reason))
+        .any(|reason| reason.item().is_some_and(|item| written_by(item, writer)));
     if own {
         return Some(Outcome::Committed);
     }
-    Some(Outcome::Refused { index, found: reason.item().cloned() })
+    Some(Outcome::Refused {
+        index,
+        found: reason.item().cloned(),
+    })
 }
 
 fn key_of(item: &Item) -> Item {
-    item.iter().filter(|(name, _)| matches!(name.as_str(), "pk" | "sk")).map(|(k, v)| (k.clone(), v.clone())).collect()
+    item.iter()
+        .filter(|(name, _)| matches!(name.as_str(), "pk" | "sk"))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 /// At most 36 characters, the same for every attempt of one writer.

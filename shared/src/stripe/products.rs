@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 use stripe_client_core::StripeRequest;
 use stripe_product::price::{
-    CreatePrice, CreatePriceCurrencyOptions, CreatePriceRecurring, CreatePriceRecurringInterval, ListPrice,
+    CreatePrice, CreatePriceCurrencyOptions, CreatePriceRecurring, CreatePriceRecurringInterval,
+    ListPrice,
 };
 use stripe_product::product::{CreateProduct, RetrieveProduct, UpdateProduct};
 
@@ -69,21 +70,37 @@ impl StripePrice {
     fn into_price(self) -> Option<Price> {
         let interval = match &self.recurring {
             None => None,
-            Some(each) if each.interval == "month" && each.interval_count == 1 => Some(Interval::Month),
-            Some(each) if each.interval == "year" && each.interval_count == 1 => Some(Interval::Year),
+            Some(each) if each.interval == "month" && each.interval_count == 1 => {
+                Some(Interval::Month)
+            }
+            Some(each) if each.interval == "year" && each.interval_count == 1 => {
+                Some(Interval::Year)
+            }
             Some(_) => return None,
         };
-        let mut amounts: Amounts =
-            self.currency_options.iter().filter_map(|(code, option)| Some((code.clone(), option.unit_amount?))).collect();
+        let mut amounts: Amounts = self
+            .currency_options
+            .iter()
+            .filter_map(|(code, option)| Some((code.clone(), option.unit_amount?)))
+            .collect();
         amounts.insert(self.currency.clone(), self.unit_amount?);
-        Some(Price { id: self.id, lookup_key: self.lookup_key?, amounts, currency: self.currency, interval })
+        Some(Price {
+            id: self.id,
+            lookup_key: self.lookup_key?,
+            amounts,
+            currency: self.currency,
+            interval,
+        })
     }
 }
 
 impl Stripe {
     /// The product of that id, if Stripe has it.
     pub async fn product(&self, call: Call<'_>, id: &str) -> Result<Option<Product>, Error> {
-        match self.send(call, RetrieveProduct::new(id).build(), None).await {
+        match self
+            .send(call, RetrieveProduct::new(id).build(), None)
+            .await
+        {
             Ok(product) => Ok(Some(product)),
             Err(error) if error.is_missing("id") => Ok(None),
             Err(error) => Err(error),
@@ -103,13 +120,20 @@ impl Stripe {
     /// Gives a product the catalogue's name and description, and makes it buyable.
     pub async fn update_product(&self, call: Call<'_>, product: &Product) -> Result<(), Error> {
         let description = product.description.as_deref().unwrap_or_default();
-        let request = UpdateProduct::new(product.id.as_str()).name(&product.name).description(description).active(true);
+        let request = UpdateProduct::new(product.id.as_str())
+            .name(&product.name)
+            .description(description)
+            .active(true);
         let _: WithId = self.send(call, request.build(), None).await?;
         Ok(())
     }
 
     /// The active price of each lookup key that has one.
-    pub async fn prices(&self, call: Call<'_>, lookup_keys: &[String]) -> Result<Vec<Price>, Error> {
+    pub async fn prices(
+        &self,
+        call: Call<'_>,
+        lookup_keys: &[String],
+    ) -> Result<Vec<Price>, Error> {
         let mut prices = Vec::new();
         // Stripe takes at most ten lookup keys at once.
         for keys in lookup_keys.chunks(10) {

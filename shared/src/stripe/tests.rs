@@ -43,7 +43,9 @@ fn f39_a_repeat_is_the_same_body_to_the_letter() {
 fn a_plan_is_sold_with_everything_that_ties_it_to_its_user() {
     let body = body(&checkout());
     let pairs: std::collections::BTreeMap<String, String> =
-        url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        url::form_urlencoded::parse(body.as_bytes())
+            .into_owned()
+            .collect();
     for (name, value) in [
         ("mode", "subscription"),
         ("customer", "cus_1"),
@@ -60,9 +62,16 @@ fn a_plan_is_sold_with_everything_that_ties_it_to_its_user() {
         ("automatic_tax[enabled]", "true"),
         ("customer_update[address]", "auto"),
         ("expires_at", "1790043200"),
-        ("success_url", "https://app.example/?s={CHECKOUT_SESSION_ID}"),
+        (
+            "success_url",
+            "https://app.example/?s={CHECKOUT_SESSION_ID}",
+        ),
     ] {
-        assert_eq!(pairs.get(name).map(String::as_str), Some(value), "{name} in {pairs:?}");
+        assert_eq!(
+            pairs.get(name).map(String::as_str),
+            Some(value),
+            "{name} in {pairs:?}"
+        );
     }
 }
 
@@ -74,7 +83,9 @@ fn a_pack_is_a_payment_whose_intent_names_the_user() {
     checkout.purchase.key = "tokens_1000".to_owned();
     let body = body(&checkout);
     let pairs: std::collections::BTreeMap<String, String> =
-        url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+        url::form_urlencoded::parse(body.as_bytes())
+            .into_owned()
+            .collect();
     assert_eq!(pairs["mode"], "payment");
     assert_eq!(pairs["payment_intent_data[metadata][user_id]"], "alice");
     assert_eq!(pairs["metadata[pack]"], "tokens_1000");
@@ -85,7 +96,11 @@ fn a_pack_is_a_payment_whose_intent_names_the_user() {
 fn f39_the_idempotency_key_tells_owner_intent_and_attempt_apart() {
     let key = idempotency_key(&["checkout", "alice", "cus_1", "1"]);
     assert_eq!(key, idempotency_key(&["checkout", "alice", "cus_1", "1"]));
-    for other in [["checkout", "alice", "cus_1", "2"], ["checkout", "alic", "ecus_1", "1"], ["expire", "alice", "cus_1", "1"]] {
+    for other in [
+        ["checkout", "alice", "cus_1", "2"],
+        ["checkout", "alic", "ecus_1", "1"],
+        ["expire", "alice", "cus_1", "1"],
+    ] {
         assert_ne!(key, idempotency_key(&other));
     }
 }
@@ -109,6 +124,10 @@ fn stripe_itself_says_whether_another_attempt_is_worth_it() {
         (500, None, true),
         (400, Some(true), true),
     ] {
-        assert_eq!(is_worth_another(&response(status, should_retry)), expected, "{status} {should_retry:?}");
+        assert_eq!(
+            is_worth_another(&response(status, should_retry)),
+            expected,
+            "{status} {should_retry:?}"
+        );
     }
 }

@@ -28,7 +28,9 @@ impl Keys {
         let mut keys = HashMap::new();
         let mut seen: HashMap<&str, usize> = HashMap::new();
         for entry in entries.iter().take(KEYS_MAX) {
-            let Some(kid) = entry.get("kid").and_then(Value::as_str) else { continue };
+            let Some(kid) = entry.get("kid").and_then(Value::as_str) else {
+                continue;
+            };
             *seen.entry(kid).or_default() += 1;
             if let Some(key) = usable(entry) {
                 keys.insert(kid.to_owned(), key);
@@ -57,7 +59,10 @@ fn usable(jwk: &Value) -> Option<(Algorithm, DecodingKey)> {
     };
     let verifies = match jwk.get("key_ops") {
         None => true,
-        Some(operations) => operations.as_array()?.iter().any(|operation| operation == "verify"),
+        Some(operations) => operations
+            .as_array()?
+            .iter()
+            .any(|operation| operation == "verify"),
     };
     if !for_signatures || !verifies {
         return None;
@@ -68,14 +73,22 @@ fn usable(jwk: &Value) -> Option<(Algorithm, DecodingKey)> {
             if !RSA_BITS.contains(&bits(n)?) {
                 return None;
             }
-            (Algorithm::RS256, "RS256", DecodingKey::from_rsa_components(n, e).ok()?)
+            (
+                Algorithm::RS256,
+                "RS256",
+                DecodingKey::from_rsa_components(n, e).ok()?,
+            )
         }
-        ("EC", Some("P-256")) => {
-            (Algorithm::ES256, "ES256", DecodingKey::from_ec_components(text("x")?, text("y")?).ok()?)
-        }
-        ("OKP", Some("Ed25519")) => {
-            (Algorithm::EdDSA, "EdDSA", DecodingKey::from_ed_components(text("x")?).ok()?)
-        }
+        ("EC", Some("P-256")) => (
+            Algorithm::ES256,
+            "ES256",
+            DecodingKey::from_ec_components(text("x")?, text("y")?).ok()?,
+        ),
+        ("OKP", Some("Ed25519")) => (
+            Algorithm::EdDSA,
+            "EdDSA",
+            DecodingKey::from_ed_components(text("x")?).ok()?,
+        ),
         _ => return None,
     };
     match jwk.get("alg") {

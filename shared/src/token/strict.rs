@@ -93,7 +93,15 @@ mod tests {
 
     #[test]
     fn duplicate_members_are_refused_at_any_depth() {
-        for bad in [r#"{"a":1,"a":1}"#, r#"{"a":{"b":1,"b":2}}"#, r#"{"a":[{"b":1,"b":2}]}"#, "[]", "1", "{", ""] {
+        for bad in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":{"b":1,"b":2}}"#,
+            r#"{"a":[{"b":1,"b":2}]}"#,
+            "[]",
+            "1",
+            "{",
+            "",
+        ] {
             assert!(object(bad.as_bytes()).is_none(), "{bad}");
         }
         assert!(object(br#"{"a":{"a":[1,-2,1.5,null,true,"x"]}}"#).is_some());

@@ -2,7 +2,9 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKeyComponents};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+};
 use serde_json::json;
 
 use super::*;
@@ -38,7 +40,14 @@ impl Issuer {
     fn sign(&self, header: &str, payload: &str) -> String {
         let signed = format!("{}.{}", encode(header), encode(payload));
         let mut signature = vec![0; self.rsa.public_modulus_len()];
-        self.rsa.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        self.rsa
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                signed.as_bytes(),
+                &mut signature,
+            )
+            .unwrap();
         format!("{signed}.{}", encode(signature))
     }
 
@@ -64,7 +73,11 @@ fn header() -> Value {
 fn verify(token: &str, jwks: &Value, policy: Option<&str>) -> Result<Claims, Refusal> {
     let keys = Keys::parse(jwks.to_string().as_bytes()).unwrap();
     let audiences = ["tollgate".to_owned()];
-    let expected = Expectation { issuer: "https://issuer.example", audiences: &audiences, policy };
+    let expected = Expectation {
+        issuer: "https://issuer.example",
+        audiences: &audiences,
+        policy,
+    };
     Unverified::parse(token)?.verify(&keys, &expected, Timestamp::from_second(NOW).unwrap())
 }
 
@@ -75,10 +88,21 @@ fn a_good_token_is_accepted() {
     assert_eq!(verified.text("sub"), Some("alice"));
     for typ in ["JWT", "jwt", "AT+JWT", "application/at+jwt"] {
         let header = json!({"alg": "RS256", "kid": "one", "typ": typ});
-        assert!(issuer.verify(&issuer.token(&header, &claims())).is_ok(), "{typ}");
+        assert!(
+            issuer.verify(&issuer.token(&header, &claims())).is_ok(),
+            "{typ}"
+        );
     }
-    assert!(issuer.verify(&issuer.token(&json!({"alg": "RS256", "kid": "one"}), &claims())).is_ok());
-    assert!(issuer.verify(&issuer.with("aud", json!(["other", "tollgate"]))).is_ok());
+    assert!(
+        issuer
+            .verify(&issuer.token(&json!({"alg": "RS256", "kid": "one"}), &claims()))
+            .is_ok()
+    );
+    assert!(
+        issuer
+            .verify(&issuer.with("aud", json!(["other", "tollgate"])))
+            .is_ok()
+    );
     assert!(issuer.verify(&issuer.with("nbf", json!(NOW + 30))).is_ok());
 }
 
@@ -88,7 +112,12 @@ fn cognito_names_the_client_instead_of_an_audience() {
     let mut cognito = claims();
     cognito.as_object_mut().unwrap().remove("aud");
     cognito["client_id"] = json!("tollgate");
-    assert_eq!(issuer.verify(&issuer.token(&header(), &cognito)).unwrap_err(), Refusal("another audience"));
+    assert_eq!(
+        issuer
+            .verify(&issuer.token(&header(), &cognito))
+            .unwrap_err(),
+        Refusal("another audience")
+    );
     cognito["token_use"] = json!("access");
     assert!(issuer.verify(&issuer.token(&header(), &cognito)).is_ok());
     cognito["token_use"] = json!("id");
@@ -120,12 +149,18 @@ fn f34_claims_outside_the_grammar_are_refused() {
         ("nonce", json!("n")),
         ("at_hash", json!("h")),
     ] {
-        assert!(issuer.verify(&issuer.with(name, value.clone())).is_err(), "{name}: {value}");
+        assert!(
+            issuer.verify(&issuer.with(name, value.clone())).is_err(),
+            "{name}: {value}"
+        );
     }
     for name in ["iss", "aud", "exp"] {
         let mut without = claims();
         without.as_object_mut().unwrap().remove(name);
-        assert!(issuer.verify(&issuer.token(&header(), &without)).is_err(), "without {name}");
+        assert!(
+            issuer.verify(&issuer.token(&header(), &without)).is_err(),
+            "without {name}"
+        );
     }
 }
 
@@ -153,7 +188,10 @@ fn f34_headers_outside_the_grammar_are_refused() {
     ] {
         let mut header = header();
         header[name] = value.clone();
-        assert!(issuer.verify(&issuer.token(&header, &claims())).is_err(), "{name}: {value}");
+        assert!(
+            issuer.verify(&issuer.token(&header, &claims())).is_err(),
+            "{name}: {value}"
+        );
     }
 }
 
@@ -162,27 +200,69 @@ fn the_form_is_three_canonical_segments() {
     let issuer = issuer_of(KeySize::Rsa2048);
     let good = issuer.token(&header(), &claims());
     let (signed, signature) = good.rsplit_once('.').unwrap();
-    let unsigned = format!("{}.{}.", encode(r#"{"alg":"none"}"#), encode(claims().to_string()));
+    let unsigned = format!(
+        "{}.{}.",
+        encode(r#"{"alg":"none"}"#),
+        encode(claims().to_string())
+    );
     let padded = format!("{signed}.{signature}==");
     let spaced = format!("{signed}. {signature}");
     let four = format!("{good}.{signature}");
     let long = format!("{}{good}", "a".repeat(TOKEN_LIMIT_BYTES));
-    for bad in ["", "..", "a.b", "a.b.c", &unsigned, &padded, &spaced, &four, &long, signed, &format!("{signed}.")] {
+    for bad in [
+        "",
+        "..",
+        "a.b",
+        "a.b.c",
+        &unsigned,
+        &padded,
+        &spaced,
+        &four,
+        &long,
+        signed,
+        &format!("{signed}."),
+    ] {
         assert!(issuer.verify(bad).is_err(), "{bad}");
     }
-    let twice = issuer.sign(&header().to_string(), &claims().to_string().replacen('{', r#"{"sub":"eve","#, 1));
-    assert_eq!(issuer.verify(&twice).unwrap_err(), Refusal("the payload is no JSON object"));
-    let altered = good.replacen(signed.split_once('.').unwrap().1, &encode(claims().to_string().replace("alice", "mallo")), 1);
-    assert_eq!(issuer.verify(&altered).unwrap_err(), Refusal("the signature does not match"));
+    let twice = issuer.sign(
+        &header().to_string(),
+        &claims().to_string().replacen('{', r#"{"sub":"eve","#, 1),
+    );
+    assert_eq!(
+        issuer.verify(&twice).unwrap_err(),
+        Refusal("the payload is no JSON object")
+    );
+    let altered = good.replacen(
+        signed.split_once('.').unwrap().1,
+        &encode(claims().to_string().replace("alice", "mallo")),
+        1,
+    );
+    assert_eq!(
+        issuer.verify(&altered).unwrap_err(),
+        Refusal("the signature does not match")
+    );
 }
 
 #[test]
 fn hs256_with_the_public_key_as_secret_is_refused() {
     let issuer = issuer_of(KeySize::Rsa2048);
-    let signed = format!("{}.{}", encode(r#"{"alg":"HS256","kid":"one"}"#), encode(claims().to_string()));
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, issuer.jwks["keys"][0]["n"].as_str().unwrap().as_bytes());
-    let token = format!("{signed}.{}", encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes())));
-    assert_eq!(issuer.verify(&token).unwrap_err(), Refusal("the algorithm is not allowed"));
+    let signed = format!(
+        "{}.{}",
+        encode(r#"{"alg":"HS256","kid":"one"}"#),
+        encode(claims().to_string())
+    );
+    let key = aws_lc_rs::hmac::Key::new(
+        aws_lc_rs::hmac::HMAC_SHA256,
+        issuer.jwks["keys"][0]["n"].as_str().unwrap().as_bytes(),
+    );
+    let token = format!(
+        "{signed}.{}",
+        encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes()))
+    );
+    assert_eq!(
+        issuer.verify(&token).unwrap_err(),
+        Refusal("the algorithm is not allowed")
+    );
 }
 
 #[test]
@@ -199,28 +279,51 @@ fn a_key_that_is_ambiguous_or_meant_for_something_else_is_no_key() {
     ] {
         let mut jwks = issuer.jwks.clone();
         jwks["keys"][0][name] = value.clone();
-        assert_eq!(verify(&good, &jwks, None).unwrap_err(), Refusal("no such key"), "{name}: {value}");
+        assert_eq!(
+            verify(&good, &jwks, None).unwrap_err(),
+            Refusal("no such key"),
+            "{name}: {value}"
+        );
     }
     let mut twins = issuer.jwks.clone();
     let twin = twins["keys"][0].clone();
     twins["keys"].as_array_mut().unwrap().push(twin);
-    assert_eq!(verify(&good, &twins, None).unwrap_err(), Refusal("no such key"));
+    assert_eq!(
+        verify(&good, &twins, None).unwrap_err(),
+        Refusal("no such key")
+    );
     assert!(Keys::parse(b"{}").is_none());
-    assert!(Keys::parse(br#"{"keys":[{"kid":"x"}]}"#).unwrap().is_empty());
+    assert!(
+        Keys::parse(br#"{"keys":[{"kid":"x"}]}"#)
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
 fn es256_is_accepted_and_only_with_its_own_key() {
     let rng = SystemRandom::new();
     let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &rng).unwrap();
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
+    let pair =
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref()).unwrap();
     let point = pair.public_key().as_ref();
     let jwks = json!({"keys": [
         {"kid": "ec", "kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..65])},
     ]});
-    let signed = format!("{}.{}", encode(r#"{"alg":"ES256","kid":"ec"}"#), encode(claims().to_string()));
+    let signed = format!(
+        "{}.{}",
+        encode(r#"{"alg":"ES256","kid":"ec"}"#),
+        encode(claims().to_string())
+    );
     let signature = pair.sign(&rng, signed.as_bytes()).unwrap();
-    assert!(verify(&format!("{signed}.{}", encode(signature.as_ref())), &jwks, None).is_ok());
+    assert!(
+        verify(
+            &format!("{signed}.{}", encode(signature.as_ref())),
+            &jwks,
+            None
+        )
+        .is_ok()
+    );
     let mut broken = signature.as_ref().to_vec();
     broken[10] ^= 1;
     assert!(verify(&format!("{signed}.{}", encode(broken)), &jwks, None).is_err());
@@ -236,5 +339,12 @@ fn azure_b2c_names_its_policy_and_may_carry_a_nonce() {
     let token = issuer.token(&header(), &b2c);
     assert!(verify(&token, &issuer.jwks, Some("b2c_1_signin")).is_ok());
     assert!(verify(&token, &issuer.jwks, Some("B2C_1_Reset")).is_err());
-    assert!(verify(&issuer.token(&header(), &claims()), &issuer.jwks, Some("B2C_1_SignIn")).is_err());
+    assert!(
+        verify(
+            &issuer.token(&header(), &claims()),
+            &issuer.jwks,
+            Some("B2C_1_SignIn")
+        )
+        .is_err()
+    );
 }

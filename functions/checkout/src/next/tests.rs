@@ -31,16 +31,30 @@ fn wanted(key: &str, recurring: bool) -> Wanted {
 }
 
 fn customer() -> Account {
-    Account { version: 2, customer_id: Some("cus_1".into()), ..Account::new("alice".into()) }
+    Account {
+        version: 2,
+        customer_id: Some("cus_1".into()),
+        ..Account::new("alice".into())
+    }
 }
 
 fn session() -> Session {
-    Session { id: "cs_1".into(), url: "https://checkout.stripe.com/c/pay/cs_1".to_owned() }
+    Session {
+        id: "cs_1".into(),
+        url: "https://checkout.stripe.com/c/pay/cs_1".to_owned(),
+    }
 }
 
 fn reserved(session: Option<Session>) -> Account {
-    let checkout = Checkout { session, ..reservation(&customer(), wanted("pro", true).purchase, at(NOW)) };
-    Account { checkouts_begun: 1, checkout: Some(checkout), ..customer() }
+    let checkout = Checkout {
+        session,
+        ..reservation(&customer(), wanted("pro", true).purchase, at(NOW))
+    };
+    Account {
+        checkouts_begun: 1,
+        checkout: Some(checkout),
+        ..customer()
+    }
 }
 
 fn subscription(status: SubscriptionStatus) -> Subscription {
@@ -66,12 +80,25 @@ fn step(account: &Account, now: i64) -> Step {
 
 #[test]
 fn the_steps_lead_from_a_stranger_to_an_open_session() {
-    assert_eq!(step(&Account::new("alice".into()), NOW), Step::ClaimCustomer);
-    let Step::Reserve { checkout, .. } = step(&customer(), NOW) else { panic!() };
+    assert_eq!(
+        step(&Account::new("alice".into()), NOW),
+        Step::ClaimCustomer
+    );
+    let Step::Reserve { checkout, .. } = step(&customer(), NOW) else {
+        panic!()
+    };
     assert_eq!((checkout.attempt, checkout.session.is_none()), (1, true));
-    assert!(matches!(step(&reserved(None), NOW + 1), Step::OpenSession { checkout, .. } if checkout.attempt == 1));
+    assert!(
+        matches!(step(&reserved(None), NOW + 1), Step::OpenSession { checkout, .. } if checkout.attempt == 1)
+    );
     let open = step(&reserved(Some(session())), NOW + 1);
-    assert_eq!(open, Step::Return { session: session(), expires_at: at(NOW + 12 * 3600) });
+    assert_eq!(
+        open,
+        Step::Return {
+            session: session(),
+            expires_at: at(NOW + 12 * 3600)
+        }
+    );
 }
 
 #[test]
@@ -84,20 +111,36 @@ fn f30_a_session_for_something_else_is_closed_first() {
 #[test]
 fn a_session_about_to_end_is_closed_and_never_handed_out() {
     let ends = NOW + 12 * 3600;
-    assert!(matches!(step(&reserved(Some(session())), ends - 600), Step::Return { .. }));
-    assert!(matches!(step(&reserved(Some(session())), ends - 599), Step::CloseSession { .. }));
-    assert!(matches!(step(&reserved(Some(session())), ends + 1), Step::CloseSession { .. }));
+    assert!(matches!(
+        step(&reserved(Some(session())), ends - 600),
+        Step::Return { .. }
+    ));
+    assert!(matches!(
+        step(&reserved(Some(session())), ends - 599),
+        Step::CloseSession { .. }
+    ));
+    assert!(matches!(
+        step(&reserved(Some(session())), ends + 1),
+        Step::CloseSession { .. }
+    ));
 }
 
 #[test]
 fn f39_a_reservation_that_was_never_opened_is_replaced_with_another_attempt() {
-    assert!(matches!(step(&reserved(None), NOW + 599), Step::OpenSession { .. }));
-    assert!(matches!(step(&reserved(None), NOW + 600), Step::Reserve { checkout, .. } if checkout.attempt == 2));
+    assert!(matches!(
+        step(&reserved(None), NOW + 599),
+        Step::OpenSession { .. }
+    ));
+    assert!(
+        matches!(step(&reserved(None), NOW + 600), Step::Reserve { checkout, .. } if checkout.attempt == 2)
+    );
 }
 
 #[test]
 fn f08_whoever_has_a_live_subscription_gets_no_second_one() {
-    use SubscriptionStatus::{Active, Canceled, Incomplete, IncompleteExpired, PastDue, Paused, Trialing, Unknown, Unpaid};
+    use SubscriptionStatus::{
+        Active, Canceled, Incomplete, IncompleteExpired, PastDue, Paused, Trialing, Unknown, Unpaid,
+    };
     for (status, refused) in [
         (Active, true),
         (Trialing, true),
@@ -109,29 +152,61 @@ fn f08_whoever_has_a_live_subscription_gets_no_second_one() {
         (Incomplete, false),
         (IncompleteExpired, false),
     ] {
-        let account = Account { subscriptions: vec![subscription(status)], ..customer() };
+        let account = Account {
+            subscriptions: vec![subscription(status)],
+            ..customer()
+        };
         let plan = next_step(&account, &wanted("pro", true), at(NOW));
-        assert_eq!(plan == Err(Problem::AlreadySubscribed), refused, "{status:?}");
-        assert!(next_step(&account, &wanted("tokens_1000", false), at(NOW)).is_ok(), "a one-time pack is always sold");
+        assert_eq!(
+            plan == Err(Problem::AlreadySubscribed),
+            refused,
+            "{status:?}"
+        );
+        assert!(
+            next_step(&account, &wanted("tokens_1000", false), at(NOW)).is_ok(),
+            "a one-time pack is always sold"
+        );
     }
 }
 
 #[test]
 fn f27_a_trial_is_offered_once() {
     let first = step(&customer(), NOW);
-    assert!(matches!(first, Step::Reserve { checkout, .. } if checkout.purchase.trial_days == Some(14)));
-    let account = Account { trial_claimed_at: Some(at(NOW - 1)), ..customer() };
-    assert!(matches!(step(&account, NOW), Step::Reserve { checkout, .. } if checkout.purchase.trial_days.is_none()));
+    assert!(
+        matches!(first, Step::Reserve { checkout, .. } if checkout.purchase.trial_days == Some(14))
+    );
+    let account = Account {
+        trial_claimed_at: Some(at(NOW - 1)),
+        ..customer()
+    };
+    assert!(
+        matches!(step(&account, NOW), Step::Reserve { checkout, .. } if checkout.purchase.trial_days.is_none())
+    );
 }
 
 #[test]
 fn f30_the_customers_currency_is_honoured() {
-    let account = Account { subscriptions: vec![subscription(SubscriptionStatus::Canceled)], ..customer() };
-    let Step::Reserve { checkout, .. } = step(&account, NOW) else { panic!() };
+    let account = Account {
+        subscriptions: vec![subscription(SubscriptionStatus::Canceled)],
+        ..customer()
+    };
+    let Step::Reserve { checkout, .. } = step(&account, NOW) else {
+        panic!()
+    };
     assert_eq!(checkout.purchase.currency, "eur");
-    let asked = Wanted { currency: Some("usd".to_owned()), ..wanted("pro", true) };
+    let asked = Wanted {
+        currency: Some("usd".to_owned()),
+        ..wanted("pro", true)
+    };
     let refused = next_step(&account, &asked, at(NOW)).unwrap_err();
-    assert!(refused.to_string().starts_with("currency: this customer pays in eur"));
-    let only_usd = Wanted { currencies: vec!["usd".to_owned()], ..wanted("pro", true) };
+    assert!(
+        refused
+            .to_string()
+            .starts_with("currency: this customer pays in eur")
+    );
+    let only_usd = Wanted {
+        currencies: vec!["usd".to_owned()],
+        ..wanted("pro", true)
+    };
     assert!(next_step(&account, &only_usd, at(NOW)).is_err());
 }

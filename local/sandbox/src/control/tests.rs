@@ -105,6 +105,65 @@ async fn what_does_not_exist_is_stripes_404() {
     }
 }
 
+/// An open session of 29 dollars.
+fn checkout_session(sandbox: &Sandbox) -> String {
+    let price = json!({"currency": "usd", "unit_amount": 2900, "product_data": {"name": "Tokens"}});
+    let params = json!({"mode": "payment", "success_url": "http://localhost/",
+        "line_items": [{"price_data": price, "quantity": 1}]});
+    let session = sandbox
+        .world()
+        .call("POST", "/v1/checkout/sessions", &params)
+        .unwrap();
+    session["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_is_declined_challenged_and_paid() {
+    let running = start().await;
+    let call = format!(
+        "checkout/sessions/{}/pay",
+        checkout_session(&running.sandbox)
+    );
+    let (status, answer) = running
+        .post(&call, json!({"card": "4000000000009995"}))
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["decline_code"]),
+        (402, &json!("insufficient_funds"))
+    );
+    let (status, answer) = running
+        .post(&call, json!({"card": "4000002760003184"}))
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (402, &json!("requires_action"))
+    );
+    let passed = json!({"card": "4000002760003184", "authenticated": true});
+    let (status, session) = running.post(&call, passed).await;
+    assert_eq!((status, &session["payment_status"]), (200, &json!("paid")));
+    let members = session.as_object().unwrap();
+    assert!(members.keys().all(|name| !name.starts_with('_')));
+    let (status, answer) = running
+        .post(&call, json!({"card": "4242424242424242"}))
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (400, &json!("checkout_session_not_open"))
+    );
+}
+
+#[tokio::test]
+async fn a_session_is_expired() {
+    let running = start().await;
+    let call = format!(
+        "checkout/sessions/{}/expire",
+        checkout_session(&running.sandbox)
+    );
+    let (status, session) = running.post(&call, json!({})).await;
+    assert_eq!((status, &session["status"]), (200, &json!("expired")));
+    assert_eq!(running.post(&call, json!({})).await.0, 400);
+}
+
 #[tokio::test]
 async fn the_clock_moves_forward() {
     let running = start().await;

@@ -30,48 +30,46 @@ pub(crate) fn signature(secret: &str, timestamp: i64, body: &str) -> String {
     format!("t={timestamp},v1={}", hex::encode(context.sign()))
 }
 
-/// Looks up what an older shape carries and the newest does not.
+/// Looks up what an older shape carries and the newest does not, as it was at the time of the event.
 fn related(world: &World, event: &Value, api_version: &str) -> Related {
     if api_version >= "2025-03-31.basil" {
         return Related::default();
     }
     let object = event.at("data/object");
-    let id = object.text("id");
-    let payment = match object.text("object") {
-        "invoice" => payment_where(world, "invoice", id),
-        "payment_intent" => payment_where(world, "payment/payment_intent", id),
-        "charge" => payment_where(
-            world,
-            "payment/payment_intent",
-            object.text("payment_intent"),
-        ),
-        _ => return Related::default(),
-    };
-    let text = |path: &str| {
-        payment
-            .map(|payment| payment.text(path).to_owned())
-            .filter(|text| !text.is_empty())
-    };
-    let payment_intent = text("payment/payment_intent");
-    let intent = payment_intent
-        .as_deref()
-        .and_then(|intent| world.object(intent));
-    let intent = intent.or_else(|| {
-        world
-            .object(id)
-            .filter(|object| object.text("object") == "payment_intent")
-    });
-    let lines = object.items("lines/data").iter();
+    match object.text("object") {
+        "invoice" => of_invoice(world, object),
+        "payment_intent" => of_payment(world, object.text("id"), object.text("latest_charge")),
+        "charge" => of_payment(world, object.text("payment_intent"), ""),
+        _ => Related::default(),
+    }
+}
+
+fn of_invoice(world: &World, invoice: &Value) -> Related {
+    let lines = invoice.items("lines/data").iter();
     let prices = lines.filter_map(|line| world.object(line.text("pricing/price_details/price")));
+    let prices = prices.map(|price| (price.text("id").to_owned(), public(price)));
+    let prices = prices.collect();
+    // A draft has no payment yet, and before the first attempt there is no charge.
+    let payment = payment_where(world, "invoice", invoice.text("id"));
+    let payment = payment.filter(|_| invoice.text("status") != "draft");
+    let payment_intent = payment.map(|payment| payment.text("payment/payment_intent").to_owned());
+    let intent = payment_intent.as_deref().and_then(|id| world.object(id));
+    let intent = intent.filter(|_| invoice.flag("attempted"));
+    let charge = intent.and_then(|intent| world.object(intent.text("latest_charge")));
     Related {
-        invoice: text("invoice"),
-        charge: intent
-            .and_then(|intent| world.object(intent.text("latest_charge")))
-            .map(public),
-        prices: prices
-            .map(|price| (price.text("id").to_owned(), public(price)))
-            .collect(),
+        invoice: None,
         payment_intent,
+        charge: charge.map(public),
+        prices,
+    }
+}
+
+fn of_payment(world: &World, payment_intent: &str, charge: &str) -> Related {
+    let payment = payment_where(world, "payment/payment_intent", payment_intent);
+    Related {
+        invoice: payment.map(|payment| payment.text("invoice").to_owned()),
+        charge: world.object(charge).map(public),
+        ..Related::default()
     }
 }
 
@@ -85,6 +83,40 @@ fn payment_where<'world>(world: &'world World, path: &str, id: &str) -> Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Clock;
+
+    #[test]
+    fn an_older_shape_names_what_was_known_then() {
+        let mut world = World::open(None, Clock::default(), String::new()).unwrap();
+        world.put(
+            json!({"id": "inpay_1", "object": "invoice_payment", "invoice": "in_1",
+            "payment": {"type": "payment_intent", "payment_intent": "pi_1"}}),
+        );
+        world.put(json!({"id": "pi_1", "object": "payment_intent", "latest_charge": "ch_1"}));
+        world.put(
+            json!({"id": "ch_1", "object": "charge", "payment_intent": "pi_1", "_secret": "x"}),
+        );
+        let shown = |status: &str, attempted: bool| {
+            let invoice = json!({"id": "in_1", "object": "invoice", "status": status, "attempted": attempted});
+            let event = json!({"data": {"object": invoice}});
+            let event: Value =
+                serde_json::from_str(&body(&world, &event, "2024-06-20", false)).unwrap();
+            ["payment_intent", "charge"].map(|field| event.at("data/object").text(field).to_owned())
+        };
+        assert_eq!(shown("draft", false), ["", ""]);
+        assert_eq!(shown("open", false), ["pi_1", ""]);
+        assert_eq!(shown("paid", true), ["pi_1", "ch_1"]);
+
+        let intent = json!({"id": "pi_1", "object": "payment_intent", "latest_charge": "ch_1"});
+        let text = body(
+            &world,
+            &json!({"data": {"object": intent}}),
+            "2020-08-27",
+            false,
+        );
+        assert!(text.contains("\"invoice\": \"in_1\"") && text.contains("\"id\": \"ch_1\""));
+        assert!(!text.contains("_secret"));
+    }
 
     #[test]
     fn signatures_are_as_stripe_computes_them() {

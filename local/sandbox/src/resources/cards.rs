@@ -23,12 +23,24 @@ pub(crate) struct TestCard {
     /// It can be saved although charges fail.
     pub(crate) can_be_saved: bool,
     pub(crate) disputed: bool,
+    /// Seconds until a debit is known to have succeeded or failed; cards answer at once.
+    pub(crate) settles_after: Option<i64>,
 }
 
 const GOOD: TestCard =
-    TestCard { authentication: Authentication::Never, decline: None, can_be_saved: true, disputed: false };
+    TestCard {
+        authentication: Authentication::Never,
+        decline: None,
+        can_be_saved: true,
+        disputed: false,
+        settles_after: None,
+    };
 
-/// The behavior of a number.
+/// When Stripe's quick and slow test debits are settled.
+const SOON: i64 = 2;
+const LATER: i64 = 180;
+
+/// The behavior of a card number, or of the IBAN of a debit.
 pub(crate) fn test_card(number: &str) -> TestCard {
     let declined = |code, decline_code| TestCard { decline: Some((code, decline_code)), can_be_saved: false, ..GOOD };
     match number {
@@ -52,6 +64,13 @@ pub(crate) fn test_card(number: &str) -> TestCard {
             can_be_saved: true,
             ..declined("card_declined", Some("insufficient_funds"))
         },
+        "AT611904300234573201" => TestCard { settles_after: Some(SOON), ..GOOD },
+        "AT321904300235473204" => TestCard { settles_after: Some(LATER), ..GOOD },
+        "AT861904300235473202" | "AT591904300235473203" => TestCard {
+            decline: Some(("generic_decline", None)),
+            settles_after: Some(if number == "AT861904300235473202" { SOON } else { LATER }),
+            ..GOOD
+        },
         "4000000000000259" => TestCard { disputed: true, ..GOOD },
         _ => GOOD,
     }
@@ -64,6 +83,7 @@ pub(crate) fn decline(code: &str, decline_code: Option<&str>) -> ApiError {
         ("incorrect_cvc", _) => "Your card's security code is incorrect.",
         ("processing_error", _) => "An error occurred while processing your card. Try again in a little bit.",
         ("authentication_required", _) => "Your card was declined. This transaction requires authentication.",
+        ("generic_decline", _) => "The payment was declined by the bank.",
         (_, Some("insufficient_funds")) => "Your card has insufficient funds.",
         (_, Some("card_velocity_exceeded")) => {
             "Your card was declined for making repeated attempts too frequently or exceeding its amount limit."
@@ -95,9 +115,21 @@ pub(crate) fn of_token(token: &str) -> Option<&'static str> {
         "chargeDeclinedExpiredCard" => "4000000000000069",
         "chargeDeclinedIncorrectCvc" => "4000000000000127",
         "chargeDeclinedProcessingError" => "4000000000000119",
-        "createDispute" => "4000000000000259",
+        "createDispute" | "createDisputeInquiry" | "createDisputeProductNotReceived" => "4000000000000259",
         _ => return None,
     })
+}
+
+/// The bare IBAN of a SEPA debit, and the `sepa_debit` member of its payment method; absent for a card.
+pub(crate) fn read_iban(number: &str) -> Option<(String, Value)> {
+    let iban: String = number.chars().filter(|sign| *sign != ' ').collect();
+    let country = iban.get(..2).filter(|country| country.bytes().all(|sign| sign.is_ascii_uppercase()))?;
+    let last4 = iban.get(iban.len().checked_sub(4)?..)?;
+    let shape = json!({
+        "bank_code": iban.get(4..9), "branch_code": "", "country": country, "fingerprint": format!("Fp{iban}"),
+        "generated_from": { "charge": null, "setup_attempt": null }, "last4": last4,
+    });
+    Some((iban.clone(), shape))
 }
 
 /// Checks what a customer typed and answers the `card` member of a payment method, with the bare number.

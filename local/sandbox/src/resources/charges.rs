@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::json::Fields;
-use crate::resources::{Route, balance, lists};
+use crate::resources::{Route, balance, cards, lists};
 use crate::world::World;
 
 pub(crate) fn route(world: &World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
@@ -38,6 +38,12 @@ pub(crate) fn attempt(world: &mut World, intent: &Value, method: &Value, failure
         "status": if failure.is_none() { "succeeded" } else { "failed" }, "transfer_data": null,
         "transfer_group": null,
     });
+    if cards::test_card(method.text("_number")).settles_after.is_some() {
+        charge.set("paid", false);
+        charge.set("status", "pending");
+        world.announce("charge.pending", charge);
+        return id;
+    }
     if failure.is_none() {
         charge.set("amount_captured", amount);
         charge.set("receipt_url", format!("{}/receipts/{id}", world.public_url()));
@@ -46,6 +52,28 @@ pub(crate) fn attempt(world: &mut World, intent: &Value, method: &Value, failure
     }
     world.announce(if failure.is_none() { "charge.succeeded" } else { "charge.failed" }, charge);
     id
+}
+
+/// A pending debit succeeds or fails.
+pub(crate) fn settle(world: &mut World, id: &str, failure: Option<&ApiError>) {
+    let Some(mut charge) = world.object(id).cloned() else { return };
+    charge.set("outcome", outcome(failure));
+    if let Some(error) = failure {
+        charge.set("captured", false);
+        charge.set("failure_code", json!(error.code));
+        charge.set("failure_message", error.message.as_str());
+        charge.set("status", "failed");
+        world.announce("charge.failed", charge);
+        return;
+    }
+    let amount = charge.int("amount");
+    charge.set("amount_captured", amount);
+    charge.set("paid", true);
+    charge.set("receipt_url", format!("{}/receipts/{id}", world.public_url()));
+    charge.set("status", "succeeded");
+    let transaction = balance::book(world, "charge", "charge", &charge, amount, balance::card_fee(amount));
+    charge.set("balance_transaction", transaction);
+    world.announce("charge.succeeded", charge);
 }
 
 fn outcome(failure: Option<&ApiError>) -> Value {
@@ -65,6 +93,17 @@ fn outcome(failure: Option<&ApiError>) -> Value {
 }
 
 fn details(method: &Value, amount: i64) -> Value {
+    if method.text("type") == "sepa_debit" {
+        let debit = method.at("sepa_debit");
+        return json!({
+            "type": "sepa_debit",
+            "sepa_debit": {
+                "bank_code": debit.at("bank_code"), "branch_code": debit.at("branch_code"),
+                "country": debit.at("country"), "expected_debit_date": null, "fingerprint": debit.at("fingerprint"),
+                "last4": debit.at("last4"), "mandate": null,
+            },
+        });
+    }
     let card = method.at("card");
     json!({
         "type": "card",

@@ -286,6 +286,16 @@ fn list(world: &World, p: &Value) -> Result<Value, ApiError> {
     lists::page(&all.collect::<Vec<_>>(), p, "/v1/checkout/sessions")
 }
 
+/// The debit that a complete session waited for succeeded or failed.
+pub(crate) fn settle(world: &mut World, id: &str, paid: bool) {
+    let Some(mut session) = world.object(id).cloned() else { return };
+    if paid {
+        session.set("payment_status", "paid");
+    }
+    let event = if paid { "checkout.session.async_payment_succeeded" } else { "checkout.session.async_payment_failed" };
+    world.announce(event, session);
+}
+
 /// Ends an open session.
 pub(crate) fn expire(world: &mut World, id: &str) -> Result<(), ApiError> {
     let mut session = world.require("checkout.session", id, "session")?.clone();

@@ -20,6 +20,13 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
             world.remove(id);
             Ok(json!({ "id": id, "object": "coupon", "deleted": true }))
         }
+        ("POST", "coupons/{coupon}") => {
+            let mut coupon = world.require("coupon", id, "coupon")?.clone();
+            copy(&mut coupon, p, &["name"]);
+            merge_metadata(&mut coupon, p);
+            world.update("coupon.updated", coupon.clone());
+            Ok(coupon)
+        }
         ("POST", "promotion_codes") => create_code(world, p),
         ("GET", "promotion_codes") => list_codes(world, p),
         ("GET", _) => world.require("promotion_code", id, "promotion_code").cloned(),

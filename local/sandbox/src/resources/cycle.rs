@@ -10,7 +10,7 @@ use crate::resources::due::{self, Step};
 use crate::resources::invoice_lines::{self, Period};
 use crate::resources::invoices::{self, Draft};
 use crate::resources::payment_intents::Attempt;
-use crate::resources::{checkout, subscription_changes, subscriptions};
+use crate::resources::{checkout, payment_intents, subscription_changes, subscriptions};
 use crate::world::World;
 
 /// How long a renewal's invoice stays a draft.
@@ -73,6 +73,7 @@ fn step(world: &mut World, id: &str) -> Result<(), ApiError> {
             invoices::collect(world, id, None, Attempt { off_session: true, authenticated: None }, true).ok();
         }
         Step::ExpireCheckout => checkout::expire(world, id)?,
+        Step::SettlePayment => payment_intents::settle(world, object)?,
     }
     Ok(())
 }

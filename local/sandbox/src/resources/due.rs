@@ -23,6 +23,7 @@ pub(crate) enum Step {
     FinalizeInvoice,
     RetryInvoice,
     ExpireCheckout,
+    SettlePayment,
 }
 
 /// When the next thing happens to an object.
@@ -37,6 +38,9 @@ pub(crate) fn step(object: &Value) -> Option<(i64, Step)> {
         "invoice" => invoice(object),
         "checkout.session" if object.text("status") == "open" => {
             vec![(object.int("expires_at"), Step::ExpireCheckout)]
+        }
+        "payment_intent" if object.is_set("_settles_at") => {
+            vec![(object.int("_settles_at"), Step::SettlePayment)]
         }
         _ => Vec::new(),
     };

@@ -249,6 +249,11 @@ pub(crate) fn settle(world: &mut World, id: &str, outcome: &Result<PayOutcome, A
 }
 
 fn conclude(world: &mut World, id: &str, outcome: &Result<PayOutcome, ApiError>, automatic: bool) {
+    let intent = world.object(id).map_or("", |invoice| invoice.text("_payment_intent"));
+    if outcome.is_ok() && payment_intents::is_processing(world, intent) {
+        subscriptions::payment_under_way(world, id);
+        return;
+    }
     match outcome {
         Ok(PayOutcome::Complete) => mark_paid(world, id),
         Ok(PayOutcome::RequiresAction) => fail(world, id, automatic, true),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::alphanumeric;
 use crate::error::ApiError;
 use crate::json::{Fields, public};
-use crate::resources::{Route, cards, charges, copy, customers, invoices, lists, merge_metadata, metadata};
+use crate::resources::{Route, cards, charges, checkout, copy, customers, invoices, lists, merge_metadata, metadata};
 use crate::resources::payment_methods;
 use crate::world::{PayOutcome, World};
 
@@ -166,6 +166,16 @@ pub(crate) fn attempt(world: &mut World, id: &str, method_id: &str, how: Attempt
             }
         }
     }
+    if let Some(seconds) = card.settles_after {
+        let charge = charges::attempt(world, &intent, &method, None);
+        intent.set("latest_charge", charge);
+        intent.set("payment_method", method_id);
+        intent.set("payment_method_types", json!([method.text("type")]));
+        intent.set("status", "processing");
+        intent.set("_settles_at", world.now() + seconds);
+        world.announce("payment_intent.processing", intent);
+        return Ok(PayOutcome::Complete);
+    }
     if let Some((code, decline_code)) = card.decline {
         let error = cards::decline(code, decline_code);
         let charge = charges::attempt(world, &intent, &method, Some(&error));
@@ -189,6 +199,37 @@ pub(crate) fn attempt(world: &mut World, id: &str, method_id: &str, how: Attempt
     intent.set("status", "succeeded");
     world.announce("payment_intent.succeeded", intent);
     Ok(PayOutcome::Complete)
+}
+
+/// A debit that was under way is known to have succeeded or failed.
+pub(crate) fn settle(world: &mut World, mut intent: Value) -> Result<(), ApiError> {
+    let method = world.require("payment_method", intent.text("payment_method"), "payment_method")?.clone();
+    let failure = cards::test_card(method.text("_number")).decline.map(|(code, more)| cards::decline(code, more));
+    let charge = intent.text("latest_charge").to_owned();
+    charges::settle(world, &charge, failure.as_ref());
+    intent.set("_settles_at", Value::Null);
+    let (invoice, session) = (intent.text("_invoice").to_owned(), intent.text("_session").to_owned());
+    let outcome = match failure {
+        Some(error) => Err(fail(world, intent, &method, error, Some(charge))),
+        None => {
+            intent.set("amount_received", intent.int("amount"));
+            intent.set("status", "succeeded");
+            world.announce("payment_intent.succeeded", intent);
+            Ok(PayOutcome::Complete)
+        }
+    };
+    if !invoice.is_empty() {
+        invoices::settle(world, &invoice, &outcome);
+    }
+    if !session.is_empty() {
+        checkout::settle(world, &session, outcome.is_ok());
+    }
+    Ok(())
+}
+
+/// Whether a debit is under way.
+pub(crate) fn is_processing(world: &World, id: &str) -> bool {
+    world.object(id).is_some_and(|intent| intent.text("status") == "processing")
 }
 
 fn require_action(world: &mut World, mut intent: Value, method: &str) {

@@ -34,21 +34,12 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
         return world.require("payment_method", &id, "payment_method").cloned();
     }
     match p.text("type") {
-        "card" => {}
+        "card" | "sepa_debit" => {}
         "" => return Err(missing("type")),
         other => return Err(ApiError::invalid(format!("The payment method type {other} is invalid.")).param("type")),
     }
+    let number = read_number(p)?;
     let card = p.at("card");
-    let number = match cards::of_token(card.text("token")) {
-        Some(number) => number.to_owned(),
-        None if card.is_set("token") => {
-            return Err(ApiError::missing("token", card.text("token"), "card[token]"));
-        }
-        None => card.text("number").to_owned(),
-    };
-    if number.is_empty() {
-        return Err(missing("card"));
-    }
     let input = CardInput {
         number,
         exp_month: card.text("exp_month").parse().unwrap_or_default(),
@@ -63,6 +54,30 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     copy(&mut method, p, &["allow_redisplay"]);
     world.put(method.clone());
     Ok(method)
+}
+
+/// The number that a request gives: a card's, a test token's, or a debit's IBAN.
+fn read_number(p: &Value) -> Result<String, ApiError> {
+    if p.text("type") == "sepa_debit" {
+        let iban = p.text("sepa_debit/iban");
+        return cards::read_iban(iban).map(|(iban, _)| iban).ok_or_else(|| {
+            ApiError::invalid("The IBAN you provided is invalid.")
+                .code("invalid_bank_account_iban")
+                .param("sepa_debit[iban]")
+        });
+    }
+    let card = p.at("card");
+    let number = match cards::of_token(card.text("token")) {
+        Some(number) => number.to_owned(),
+        None if card.is_set("token") => {
+            return Err(ApiError::missing("token", card.text("token"), "card[token]"));
+        }
+        None => card.text("number").to_owned(),
+    };
+    if number.is_empty() {
+        return Err(missing("card"));
+    }
+    Ok(number)
 }
 
 fn copy_billing(method: &mut Value, p: &Value) {
@@ -82,7 +97,10 @@ fn copy_members(object: &mut Value, path: &str, given: &Value, names: &[&str]) {
 
 /// A payment method of a typed card, without a customer.
 pub(crate) fn from_card(world: &mut World, card: &CardInput) -> Result<String, ApiError> {
-    let (number, shape) = cards::read(card, world.now())?;
+    let (kind, (number, shape)) = match cards::read_iban(&card.number) {
+        Some(debit) => ("sepa_debit", debit),
+        None => ("card", cards::read(card, world.now())?),
+    };
     let id = world.id("pm_1");
     world.put(json!({
         "id": id, "object": "payment_method", "allow_redisplay": "unspecified",
@@ -92,8 +110,8 @@ pub(crate) fn from_card(world: &mut World, card: &CardInput) -> Result<String, A
             },
             "email": null, "name": null, "phone": null, "tax_id": null,
         },
-        "card": shape, "created": world.now(), "customer": null, "customer_account": null, "livemode": false,
-        "metadata": {}, "type": "card", "_number": number, "_set_up": false,
+        kind: shape, "created": world.now(), "customer": null, "customer_account": null, "livemode": false,
+        "metadata": {}, "type": kind, "_number": number, "_set_up": false,
     }));
     Ok(id)
 }

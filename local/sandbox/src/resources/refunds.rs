@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::json::Fields;
-use crate::resources::{Route, balance, lists, metadata};
+use crate::resources::{Route, balance, lists, merge_metadata, metadata};
 use crate::world::World;
 
 /// Stripe's fee for a dispute.
@@ -17,6 +17,8 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
         ("POST", "refunds") => create(world, p),
         ("GET", "refunds") => list(world, "refund", p, "/v1/refunds"),
         ("GET", "refunds/{refund}") => world.require("refund", id, "refund").cloned(),
+        ("POST", "refunds/{refund}") => edit(world, "refund", id, "charge.refund.updated", p),
+        ("POST", "disputes/{dispute}") => edit(world, "dispute", id, "charge.dispute.updated", p),
         ("GET", "disputes") => list(world, "dispute", p, "/v1/disputes"),
         ("GET", _) => world.require("dispute", id, "dispute").cloned(),
         _ => {
@@ -31,6 +33,13 @@ fn list(world: &World, kind: &str, p: &Value, url: &str) -> Result<Value, ApiErr
         lists::matches(item, p, &["charge", "payment_intent"]) && lists::within(item.int("created"), p.at("created"))
     });
     lists::page(&all.collect::<Vec<_>>(), p, url)
+}
+
+fn edit(world: &mut World, kind: &str, id: &str, event: &str, p: &Value) -> Result<Value, ApiError> {
+    let mut object = world.require(kind, id, kind)?.clone();
+    merge_metadata(&mut object, p);
+    world.update(event, object.clone());
+    Ok(object)
 }
 
 fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {

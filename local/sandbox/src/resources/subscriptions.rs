@@ -194,6 +194,11 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     if !p.is_set("customer") {
         return Err(missing("customer"));
     }
+    for param in ["discounts", "add_invoice_items"] {
+        if p.is_set(param) {
+            return Err(ApiError::invalid(format!("The sandbox does not simulate {param}.")).param(param));
+        }
+    }
     let customer = customers::live(world, p.text("customer"), "customer")?.clone();
     let items = read_items(world, p)?;
     let first = items.first().map_or(&Value::Null, |(price, _, _)| price);
@@ -335,6 +340,14 @@ pub(crate) fn invoice_paid(world: &mut World, invoice: &Value) {
     }
 }
 
+/// A debit for an invoice is under way; Stripe trusts it until it fails.
+pub(crate) fn payment_under_way(world: &mut World, invoice: &str) {
+    let id = world.object(invoice).map_or(String::new(), |invoice| invoice.text("_subscription").to_owned());
+    if world.object(&id).is_some_and(|subscription| subscription.text("status") == "incomplete") {
+        activate(world, &id);
+    }
+}
+
 fn has_open_invoice(world: &World, id: &str) -> bool {
     world.list("invoice").iter().any(|invoice| invoice.text("_subscription") == id && invoice.text("status") == "open")
 }
@@ -343,9 +356,8 @@ fn has_open_invoice(world: &World, id: &str) -> bool {
 pub(crate) fn invoice_failed(world: &mut World, invoice: &Value, exhausted: bool) {
     let Some(mut subscription) = world.object(invoice.text("_subscription")).cloned() else { return };
     let id = subscription.text("id").to_owned();
-    let first = invoice.text("billing_reason") == "subscription_create";
     let waits_for_update = subscription.is_set("pending_update");
-    if subscription.text("status") == "active" && !first && !waits_for_update {
+    if subscription.text("status") == "active" && !waits_for_update {
         subscription.set("status", "past_due");
         world.update("customer.subscription.updated", subscription.clone());
     }

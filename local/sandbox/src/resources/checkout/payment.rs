@@ -17,14 +17,34 @@ impl World {
     /// A 402 with Stripe's decline code, or why the session cannot be paid.
     pub fn pay_checkout(&mut self, session: &str, card: &CardInput) -> Result<PayOutcome, ApiError> {
         self.tick();
-        let found = self.require("checkout.session", session, "session")?.clone();
-        if found.text("status") != "open" {
-            return Err(ApiError::invalid(format!("This Checkout Session is {}.", found.text("status")))
-                .code("checkout_session_not_open"));
+        let found = open_session(self, session)?;
+        let free = found.int("amount_total") == 0;
+        let no_card = card.number.is_empty() && free && found.text("payment_method_collection") == "if_required";
+        let method = if no_card { None } else { Some(payment_methods::from_card(self, card)?) };
+        let outcome = pay(self, found, method.as_deref(), card.authenticated);
+        if outcome == Ok(PayOutcome::RequiresAction)
+            && let Some(method) = method
+        {
+            // The page asks again with the same card.
+            self.remove(&method);
         }
-        let outcome = pay(self, found, card)?;
-        self.open_disputes();
-        Ok(outcome)
+        outcome
+    }
+
+    /// Pays with a payment method, or a test token, instead of a typed card.
+    ///
+    /// # Errors
+    /// As `pay_checkout`.
+    pub fn pay_checkout_with(
+        &mut self,
+        session: &str,
+        payment_method: &str,
+        authenticated: Option<bool>,
+    ) -> Result<PayOutcome, ApiError> {
+        self.tick();
+        let found = open_session(self, session)?;
+        let method = payment_methods::resolve(self, payment_method, "payment_method")?;
+        pay(self, found, Some(&method), authenticated)
     }
 
     /// Ends an open Checkout Session.
@@ -36,30 +56,38 @@ impl World {
     }
 }
 
-fn pay(world: &mut World, mut session: Value, card: &CardInput) -> Result<PayOutcome, ApiError> {
-    let free = session.int("amount_total") == 0;
-    let no_card = card.number.is_empty() && free && session.text("payment_method_collection") == "if_required";
-    let method = if no_card { None } else { Some(payment_methods::from_card(world, card)?) };
-    if let Some(method) = &method {
-        let challenged = world.object(method).is_some_and(payment_methods::wants_authentication);
-        // The page shows the challenge first; nothing has happened at Stripe until it is answered.
-        if challenged && card.authenticated.is_none() {
-            world.remove(method);
-            return Ok(PayOutcome::RequiresAction);
-        }
+fn open_session(world: &World, id: &str) -> Result<Value, ApiError> {
+    let session = world.require("checkout.session", id, "session")?;
+    if session.text("status") == "open" {
+        return Ok(session.clone());
+    }
+    Err(ApiError::invalid(format!("This Checkout Session is {}.", session.text("status")))
+        .code("checkout_session_not_open"))
+}
+
+fn pay(
+    world: &mut World,
+    mut session: Value,
+    method: Option<&str>,
+    answered: Option<bool>,
+) -> Result<PayOutcome, ApiError> {
+    let challenged = method.and_then(|id| world.object(id)).is_some_and(payment_methods::wants_authentication);
+    // The page shows the challenge first; nothing has happened at Stripe until it is answered.
+    if challenged && answered.is_none() {
+        return Ok(PayOutcome::RequiresAction);
     }
     let customer = find_customer(world, &mut session)?;
-    let answered = card.authenticated;
-    match (session.text("mode"), &method) {
+    match (session.text("mode"), method) {
         ("payment", Some(method)) => pay_once(world, &mut session, method, &customer, answered)?,
         ("setup", Some(method)) => {
             let intent = save(world, method, &customer, answered)?;
             session.set("setup_intent", intent);
         }
-        ("subscription", _) => subscribe(world, &mut session, method.as_deref(), &customer, answered)?,
+        ("subscription", _) => subscribe(world, &mut session, method, &customer, answered)?,
         _ => return Err(ApiError::card("incomplete_number", None, "Your card number is incomplete.")),
     }
     complete(world, session);
+    world.open_disputes();
     Ok(PayOutcome::Complete)
 }
 
@@ -100,6 +128,7 @@ fn collect(
         if !customer.is_empty() {
             intent.set("customer", customer);
         }
+        intent.set("_session", session.text("id"));
         id = intent.text("id").to_owned();
         world.announce("payment_intent.created", intent);
         session.set("_intent", id.as_str());
@@ -119,10 +148,15 @@ fn pay_once(
     if session.int("amount_total") > 0 {
         let data = session.at("_payment_intent_data").clone();
         let intent = collect(world, session, method, customer, authenticated, &data)?;
+        session.set("payment_status", payment_status(world, &intent));
         session.set("payment_intent", intent);
-        session.set("payment_status", "paid");
     }
     Ok(())
+}
+
+/// A debit is not money yet.
+fn payment_status(world: &World, intent: &str) -> &'static str {
+    if payment_intents::is_processing(world, intent) { "unpaid" } else { "paid" }
 }
 
 /// Saves a card for later; answers the setup intent.
@@ -178,8 +212,8 @@ fn subscribe(
     }
     session.set("subscription", id);
     session.set("invoice", invoice);
-    if intent.is_some() {
-        session.set("payment_status", "paid");
+    if let Some(intent) = &intent {
+        session.set("payment_status", payment_status(world, intent));
     }
     Ok(())
 }
@@ -202,7 +236,7 @@ fn settle(world: &mut World, invoice: &str, intent: &str) {
         intent.set("_invoice", invoice);
         world.put(intent);
     }
-    invoices::mark_paid(world, invoice);
+    invoices::settle(world, invoice, &Ok(PayOutcome::Complete));
 }
 
 fn complete(world: &mut World, mut session: Value) {

@@ -30,6 +30,14 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
             invoices::finalize(world, id, None)?;
             world.require("invoice", id, "invoice").cloned()
         }
+        ("POST", "invoices/{invoice}/send") => {
+            if world.require("invoice", id, "invoice")?.text("status") == "draft" {
+                invoices::finalize(world, id, None)?;
+            }
+            let invoice = world.require("invoice", id, "invoice")?.clone();
+            world.emit("invoice.sent", &invoice, None);
+            Ok(invoice)
+        }
         ("POST", "invoices/{invoice}/void") => invoices::give_up(world, id, "void"),
         ("POST", "invoices/{invoice}/mark_uncollectible") => invoices::give_up(world, id, "uncollectible"),
         ("GET", "invoice_payments") => list_payments(world, p),
@@ -43,6 +51,12 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
             lists::page(&all.collect::<Vec<_>>(), p, "/v1/invoiceitems")
         }
         ("GET", _) => world.require("invoiceitem", id, "invoiceitem").cloned(),
+        ("DELETE", _) => {
+            let item = world.require("invoiceitem", id, "invoiceitem")?.clone();
+            world.emit("invoiceitem.deleted", &item, None);
+            world.remove(id);
+            Ok(json!({ "id": id, "object": "invoiceitem", "deleted": true }))
+        }
         _ => create_item(world, p),
     }
 }

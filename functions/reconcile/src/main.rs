@@ -1,0 +1,25 @@
+//! Wiring of the `reconcile` function: configuration, clients, clock, Lambda's runtime.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::config::Environment;
+use shared::http::HttpClient;
+use shared::telemetry;
+
+#[tokio::main(flavor = "current_thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a main.rs reads the environment and the clock"
+)]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let environment: Environment = std::env::vars().collect();
+    let state = reconcile::State::new(&environment, HttpClient::new())?;
+    let state = &state;
+    run(service_fn(
+        move |schedule: LambdaEvent<serde_json::Value>| async move {
+            let invocation = &schedule.context.request_id;
+            Ok::<_, Error>(reconcile::handle(state, invocation, jiff::Timestamp::now()).await?)
+        },
+    ))
+    .await
+}

@@ -148,7 +148,15 @@ async fn stop_signal() {
 /// condition for trouble, which is a write's ordinary outcome here.
 fn log_to_stderr() {
     let ours = [
-        "checkout", "local", "portal", "profile", "sandbox", "shared", "tollgate", "webhook",
+        "checkout",
+        "local",
+        "portal",
+        "profile",
+        "reconcile",
+        "sandbox",
+        "shared",
+        "tollgate",
+        "webhook",
     ];
     let levels = Targets::new()
         .with_default(LevelFilter::WARN)

@@ -82,6 +82,7 @@ pub struct Functions {
     checkout: checkout::State,
     portal: portal::State,
     profile: profile::State,
+    reconcile: reconcile::State,
     webhook: webhook::State,
 }
 
@@ -96,6 +97,7 @@ impl Functions {
             checkout: checkout::State::new(environment, http.clone())?,
             portal: portal::State::new(environment, http.clone())?,
             profile: profile::State::new(environment, http.clone())?,
+            reconcile: reconcile::State::new(environment, http.clone())?,
             webhook: webhook::State::new(environment, http)?,
         })
     }
@@ -112,6 +114,14 @@ impl Functions {
             Function::Portal => portal::handle(&self.portal, request, now).await,
             Function::Profile => profile::handle(&self.profile, request, now).await,
             Function::Webhook => webhook::handle(&self.webhook, request, now).await,
+        }
+    }
+
+    /// Runs what EventBridge Scheduler runs; what fails is due again at the next run.
+    pub async fn run_scheduled(&self, now: Timestamp) {
+        let invocation = format!("schedule-{:032x}", fastrand::u128(..));
+        if let Err(error) = reconcile::handle(&self.reconcile, &invocation, now).await {
+            tracing::warn!(%error, "a scheduled run failed");
         }
     }
 }

@@ -30,8 +30,8 @@ use crate::listeners::{self, Addresses, Listeners, Ports};
 use crate::page;
 use crate::stripe::Stripe;
 
-/// How often the sandbox looks for what is due by its clock.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the scheduled functions run.
+const SCHEDULE: Duration = Duration::from_secs(5);
 
 /// How a stack is started.
 #[derive(Clone)]
@@ -143,7 +143,7 @@ impl Stack {
         let environment: Environment = variables.iter().cloned().collect();
         let functions = Arc::new(Functions::new(&environment)?);
         let gateway = Gateway {
-            functions,
+            functions: Arc::clone(&functions),
             clock: clock.clone(),
             cors: options.cors,
         };
@@ -165,13 +165,17 @@ impl Stack {
         );
         if let (Some(sandbox), Some(listener)) = (&sandbox, listeners.sandbox) {
             front.serve(listener, sandbox.router());
-            front.spawn(tick(sandbox.clone(), front.stopped()));
             let url = format!("{}/api/webhooks/stripe", addresses.gateway);
             sandbox.set_webhook(Some(WebhookTarget {
                 url,
                 secret: secrets.webhook,
             }));
         }
+        let schedule_clock = clock.clone();
+        front.spawn(every(SCHEDULE, front.stopped(), move || {
+            let (functions, now) = (Arc::clone(&functions), schedule_clock.now());
+            async move { functions.run_scheduled(now).await }
+        }));
         answers(&addresses).await?;
         Ok(Self {
             addresses,
@@ -250,14 +254,19 @@ fn open_sandbox(url: &str, data: &Data, options: &Options) -> Result<Sandbox, sa
     })
 }
 
-/// Lets renewals and expiries happen when they are due, also when nobody asks the sandbox for anything.
-async fn tick(sandbox: Sandbox, stopped: impl Future<Output = ()>) {
-    let mut every = tokio::time::interval(TICK);
+/// Does something again and again, beginning after the first interval, as EventBridge Scheduler does.
+async fn every<W: Future<Output = ()>>(
+    interval: Duration,
+    stopped: impl Future<Output = ()>,
+    work: impl Fn() -> W,
+) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopped = std::pin::pin!(stopped);
     loop {
         tokio::select! {
             () = &mut stopped => return,
-            _instant = every.tick() => sandbox.tick(),
+            _instant = ticks.tick() => work().await,
         }
     }
 }

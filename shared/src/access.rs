@@ -66,14 +66,20 @@ impl<'a> Access<'a> {
         catalog.offer_of(price_id).map(|offer| offer.item)
     }
 
-    /// Features and limits: the plan's, or the free tier's. A plan sold by the seat has as many `seats`
-    /// as were bought.
+    /// Features and limits: the plan's, or the free tier's. A plan that may be bought several times over
+    /// has its `seats` as often.
     pub fn features(&self, catalog: &Catalog) -> Map<String, Value> {
         match self.item(catalog) {
             Some(Item::Plan(plan, _)) => {
                 let mut features = plan.features.clone();
-                if let (Some(_), Some(subscription)) = (plan.seats, self.subscription) {
-                    features.insert("seats".to_owned(), subscription.quantity.into());
+                let each = features.get("seats").and_then(Value::as_u64);
+                if let (Some(_), Some(each), Some(subscription)) =
+                    (plan.seats, each, self.subscription)
+                {
+                    features.insert(
+                        "seats".to_owned(),
+                        each.saturating_mul(subscription.quantity).into(),
+                    );
                 }
                 features
             }
@@ -221,7 +227,7 @@ mod tests {
         let mut unlisted = subscription("sub_1", Active);
         unlisted.price_id = Some("price_elsewhere".into());
         for (subscription, now, seats, export) in [
-            (pro.clone(), START, 3, true),
+            (pro.clone(), START, 15, true),
             (pro, END + 9 * DAY, 1, false),
             (unlisted, START, 1, false),
         ] {

@@ -206,7 +206,7 @@ mod tests {
             fetched(),
             &shipped(),
         ));
-        assert_eq!(first.account.subscriptions, [active.clone()]);
+        assert_eq!(first.account.subscriptions, std::slice::from_ref(&active));
         let again = decide(
             &known(first.account),
             &Event::Subscription,

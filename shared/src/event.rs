@@ -209,7 +209,7 @@ mod tests {
                 user_hint.map(|user| user.as_str().to_owned()),
                 event,
             ),
-            other => panic!("{other:?}"),
+            other @ (Content::Other | Content::NotUnderstood(_)) => panic!("{other:?}"),
         }
     }
 

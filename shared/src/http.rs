@@ -150,6 +150,6 @@ fn from_sdk_error(error: SdkError<Error, HttpResponse>) -> Error {
                 .as_connector_error()
                 .map_or_else(|| "dispatch failed".to_owned(), ToString::to_string),
         ),
-        other => Error::Connection(other.to_string()),
+        other @ (SdkError::ResponseError(_) | _) => Error::Connection(other.to_string()),
     }
 }

@@ -13,7 +13,7 @@ pub fn body_bytes(request: &Request) -> &[u8] {
     match request.body() {
         Body::Text(text) => text.as_bytes(),
         Body::Binary(bytes) => bytes,
-        _ => &[],
+        Body::Empty | _ => &[],
     }
 }
 

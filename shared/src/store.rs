@@ -240,7 +240,7 @@ fn unavailable<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Error {
         SdkError::TimeoutError(_) => "timeout",
         SdkError::DispatchFailure(_) => "no connection",
         SdkError::ResponseError(_) => "unreadable response",
-        _ => "request not sent",
+        SdkError::ConstructionFailure(_) | _ => "request not sent",
     };
     Error::Unavailable(said.to_owned())
 }

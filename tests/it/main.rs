@@ -1,1 +1,14 @@
+//! Integration tests: the whole system on free ports, each test with a stack of its own.
+//!
+//! Requests go over real HTTP through the gateway; events are signed; the table is the one that the
+//! functions write. Faults are put into the functions' own connections, never into their code.
 
+mod access;
+mod bad_input;
+mod checkout;
+mod crash;
+mod faults;
+mod harness;
+mod shapes;
+mod start;
+mod storm;

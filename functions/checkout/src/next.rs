@@ -15,9 +15,10 @@ const SESSION_LIFETIME: SignedDuration = SignedDuration::from_hours(12);
 /// A session with less time left than this is not handed out again.
 const LIFETIME_LEFT_MIN: SignedDuration = SignedDuration::from_mins(10);
 
-/// How long a reservation without a session is tried to be completed as it is. Nobody ever saw the page
-/// of such a session, so an older one is simply replaced.
-const UNOPENED_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+/// How long a reservation without a session is completed as it is, by whoever comes next: only then is
+/// it known which session there is to close. Near its end Stripe would not take `expires_at` any more, and
+/// nobody ever saw the page of such a session, so the reservation is replaced.
+const UNOPENED_LIFETIME: SignedDuration = SignedDuration::from_hours(11);
 
 /// What is to be done next.
 #[derive(Debug, PartialEq)]
@@ -77,7 +78,7 @@ pub(crate) fn next_step(
             customer_id,
             session,
         },
-        None if same && age < UNOPENED_LIFETIME => Step::OpenSession {
+        None if age < UNOPENED_LIFETIME => Step::OpenSession {
             customer_id,
             checkout,
         },

@@ -2,6 +2,9 @@
 //!
 //! The world's lock serialises requests, so that one commit stands for each answer.
 
+#[cfg(test)]
+mod tests;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -38,7 +41,12 @@ async fn handle(
     body: Bytes,
 ) -> Response {
     let body = String::from_utf8_lossy(&body).into_owned();
-    let request = Request { method: method.as_str(), path: uri.path(), query: uri.query().unwrap_or_default(), body };
+    let request = Request {
+        method: method.as_str(),
+        path: uri.path(),
+        query: uri.query().unwrap_or_default(),
+        body,
+    };
     let request_id = format!("req_{}", alphanumeric(14));
     let mut answer = {
         let mut world = sandbox.world();
@@ -48,14 +56,20 @@ async fn handle(
             Ok(()) => answer,
             Err(error) => {
                 tracing::error!(%error, "the sandbox could not write its data file");
-                let failure = ApiError { status: 500, kind: "api_error", ..ApiError::invalid("An error occurred.") };
+                let failure = ApiError {
+                    status: 500,
+                    kind: "api_error",
+                    ..ApiError::invalid("An error occurred.")
+                };
                 refusal(&failure, &request_id)
             }
         }
     };
     record(&sandbox, &request, &headers, &answer);
     answer.headers.push(("request-id", request_id));
-    answer.headers.push(("stripe-version", API_VERSION.to_owned()));
+    answer
+        .headers
+        .push(("stripe-version", API_VERSION.to_owned()));
     into_response(answer)
 }
 
@@ -68,11 +82,20 @@ struct Request<'a> {
 
 impl Request<'_> {
     fn form(&self) -> Value {
-        form::parse(if self.body.is_empty() { self.query } else { &self.body })
+        form::parse(if self.body.is_empty() {
+            self.query
+        } else {
+            &self.body
+        })
     }
 }
 
-fn respond(world: &mut World, request: &Request<'_>, headers: &HeaderMap, request_id: &str) -> Answer {
+fn respond(
+    world: &mut World,
+    request: &Request<'_>,
+    headers: &HeaderMap,
+    request_id: &str,
+) -> Answer {
     let refused = |error: ApiError| refusal(&error, request_id);
     if let Err(error) = authenticate(headers, request) {
         return refused(error);
@@ -83,12 +106,19 @@ fn respond(world: &mut World, request: &Request<'_>, headers: &HeaderMap, reques
     };
     if let Err(error) = world.admit(&format!("{} {}", endpoint.method, endpoint.path)) {
         let mut answer = refused(error);
-        answer.headers.push(("stripe-rate-limited-reason", "endpoint-rate".to_owned()));
+        answer
+            .headers
+            .push(("stripe-rate-limited-reason", "endpoint-rate".to_owned()));
         return answer;
     }
-    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).filter(|_| request.method == "POST");
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .filter(|_| request.method == "POST");
     if key.is_some_and(|key| key.len() > 255) {
-        return refused(ApiError::invalid("Idempotency keys can be at most 255 characters long."));
+        return refused(ApiError::invalid(
+            "Idempotency keys can be at most 255 characters long.",
+        ));
     }
     let form = request.form();
     let fingerprint = format!("{} {} {form}", request.method, request.path);
@@ -102,9 +132,16 @@ fn respond(world: &mut World, request: &Request<'_>, headers: &HeaderMap, reques
         // Refused before anything began, so the key stays free.
         Err(error) => return refused(error),
     };
-    world.cause = Cause { request: Some(request_id.to_owned()), idempotency_key: key.map(str::to_owned) };
+    world.cause = Cause {
+        request: Some(request_id.to_owned()),
+        idempotency_key: key.map(str::to_owned),
+    };
     let mut answer = match world.execute(endpoint, &ids, &params) {
-        Ok(body) => Answer { status: 200, body, headers: Vec::new() },
+        Ok(body) => Answer {
+            status: 200,
+            body,
+            headers: Vec::new(),
+        },
         Err(error) => refused(error),
     };
     if let Some(key) = key {
@@ -114,7 +151,9 @@ fn respond(world: &mut World, request: &Request<'_>, headers: &HeaderMap, reques
         });
         world.kv_put(&format!("idempotency/{key}"), kept);
         answer.headers.push(("idempotency-key", key.to_owned()));
-        answer.headers.push(("original-request", request_id.to_owned()));
+        answer
+            .headers
+            .push(("original-request", request_id.to_owned()));
     }
     answer
 }
@@ -135,13 +174,23 @@ fn replay(world: &mut World, key: &str, fingerprint: &str, request_id: &str) -> 
         if status >= 400 {
             headers.push(("stripe-should-retry", "false".to_owned()));
         }
-        Answer { status, body: kept.at("body").clone(), headers }
+        Answer {
+            status,
+            body: kept.at("body").clone(),
+            headers,
+        }
     } else {
         let message = format!(
             "Keys for idempotent requests can only be used with the same parameters they were first used with. Try \
              using a key other than '{key}' if you meant to execute a different request."
         );
-        refusal(&ApiError { kind: "idempotency_error", ..ApiError::invalid(message) }, request_id)
+        refusal(
+            &ApiError {
+                kind: "idempotency_error",
+                ..ApiError::invalid(message)
+            },
+            request_id,
+        )
     };
     answer.headers.push(("idempotency-key", key.to_owned()));
     answer.headers.push(("original-request", original));
@@ -162,18 +211,30 @@ pub(crate) fn unrecognized(method: &str, path: &str) -> ApiError {
         "Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at \
          https://support.stripe.com/."
     );
-    ApiError { status: 404, ..ApiError::invalid(message) }
+    ApiError {
+        status: 404,
+        ..ApiError::invalid(message)
+    }
 }
 
 fn authenticate(headers: &HeaderMap, request: &Request<'_>) -> Result<(), ApiError> {
-    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let refuse = |message: String| Err(ApiError { status: 401, ..ApiError::invalid(message) });
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let refuse = |message: String| {
+        Err(ApiError {
+            status: 401,
+            ..ApiError::invalid(message)
+        })
+    };
     let key = match header.split_once(' ') {
         Some(("Bearer", key)) => key.trim().to_owned(),
         Some(("Basic", encoded)) => {
             let decoded = STANDARD.decode(encoded.trim()).unwrap_or_default();
             let pair = String::from_utf8_lossy(&decoded).into_owned();
-            pair.split_once(':').map_or(pair.clone(), |(user, _)| user.to_owned())
+            pair.split_once(':')
+                .map_or(pair.clone(), |(user, _)| user.to_owned())
         }
         _ => String::new(),
     };
@@ -191,13 +252,23 @@ fn authenticate(headers: &HeaderMap, request: &Request<'_>) -> Result<(), ApiErr
         return Ok(());
     }
     let shown: String = key.chars().take(8).collect();
-    let last: String = key.chars().skip(key.chars().count().saturating_sub(4)).collect();
+    let last: String = key
+        .chars()
+        .skip(key.chars().count().saturating_sub(4))
+        .collect();
     refuse(format!("Invalid API Key provided: {shown}****{last}"))
 }
 
 fn record(sandbox: &Sandbox, request: &Request<'_>, headers: &HeaderMap, answer: &Answer) {
-    let Some(record) = sandbox.record() else { return };
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(record) = sandbox.record() else {
+        return;
+    };
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     record.request(&json!({
         "method": request.method, "path": request.path, "query": request.query, "body": request.body,
         "user_agent": text("user-agent"), "stripe_version": text("stripe-version"), "status": answer.status,
@@ -213,7 +284,9 @@ fn into_response(answer: Answer) -> Response {
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().insert(HeaderName::from_static(name), value);
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
         }
     }
     response

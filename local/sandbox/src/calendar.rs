@@ -11,7 +11,9 @@ pub(crate) fn after(anchor: i64, interval: &str, count: i64) -> i64 {
         _ => Span::new().try_months(count),
     };
     let moment = span.and_then(|span| {
-        Timestamp::from_second(anchor)?.to_zoned(TimeZone::UTC).checked_add(span)
+        Timestamp::from_second(anchor)?
+            .to_zoned(TimeZone::UTC)
+            .checked_add(span)
     });
     moment.map_or(i64::MAX, |moment| moment.timestamp().as_second())
 }
@@ -31,7 +33,10 @@ pub(crate) fn next_boundary(anchor: i64, interval: &str, count: i64, moment: i64
 
 /// Year and month of a moment.
 pub(crate) fn year_and_month(moment: i64) -> (i64, i64) {
-    let date = Timestamp::from_second(moment).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+    let date = Timestamp::from_second(moment)
+        .unwrap_or_default()
+        .to_zoned(TimeZone::UTC)
+        .date();
     (i64::from(date.year()), i64::from(date.month()))
 }
 
@@ -48,7 +53,10 @@ mod tests {
         let anchor = unix("2026-01-31T10:00:00Z");
         assert_eq!(after(anchor, "month", 1), unix("2026-02-28T10:00:00Z"));
         assert_eq!(after(anchor, "month", 2), unix("2026-03-31T10:00:00Z"));
-        assert_eq!(next_boundary(anchor, "month", 1, unix("2026-02-28T10:00:00Z")), unix("2026-03-31T10:00:00Z"));
+        assert_eq!(
+            next_boundary(anchor, "month", 1, unix("2026-02-28T10:00:00Z")),
+            unix("2026-03-31T10:00:00Z")
+        );
     }
 
     #[test]

@@ -267,18 +267,17 @@ fn shown(world: &World, id: &str) -> Value {
 }
 
 impl Body {
-    /// The card of a body: `card`, and if given `exp_month`, `exp_year`, `cvc` and `authenticated`.
+    /// The card of a body, or the IBAN in its place: `card`, and if given `exp_month`, `exp_year`, `cvc` and `authenticated`.
     fn card(&mut self) -> Result<CardInput, Refusal> {
         let number = self.required("card", Body::text)?;
-        let digits: String = number
+        let number: String = number
             .chars()
-            .filter(|character| !matches!(character, ' ' | '-'))
+            .filter(|sign| !matches!(sign, ' ' | '-'))
             .collect();
-        if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-            return Err(Refusal::field(
-                "card",
-                "must be a card number, e.g. 4242424242424242",
-            ));
+        // An IBAN has letters; which numbers are good is the world's to say.
+        if number.len() < 12 || !number.bytes().all(|sign| sign.is_ascii_alphanumeric()) {
+            let reason = "must be a card number, e.g. 4242424242424242, or the IBAN of a debit";
+            return Err(Refusal::field("card", reason));
         }
         let exp_month = self
             .optional("exp_month", Body::integer)?
@@ -287,7 +286,7 @@ impl Body {
             .optional("exp_year", Body::integer)?
             .map_or(Ok(0), u16::try_from);
         Ok(CardInput {
-            number: digits,
+            number,
             exp_month: exp_month
                 .map_err(|_| Refusal::field("exp_month", "must be from 1 to 12"))?,
             exp_year: exp_year.map_err(|_| Refusal::field("exp_year", "must have four digits"))?,

@@ -39,7 +39,12 @@ impl ApiError {
 
     /// A 404 `resource_missing`; `noun` is e.g. `customer`.
     pub fn missing(noun: &str, id: &str, param: &str) -> Self {
-        Self { status: 404, ..Self::invalid(format!("No such {noun}: '{id}'")) }.code("resource_missing").param(param)
+        Self {
+            status: 404,
+            ..Self::invalid(format!("No such {noun}: '{id}'"))
+        }
+        .code("resource_missing")
+        .param(param)
     }
 
     /// A 402 `card_error`.
@@ -84,7 +89,10 @@ impl ApiError {
             }
             error.insert(
                 "doc_url".into(),
-                json!(format!("https://stripe.com/docs/error-codes/{}", code.replace('_', "-"))),
+                json!(format!(
+                    "https://stripe.com/docs/error-codes/{}",
+                    code.replace('_', "-")
+                )),
             );
         }
         error.insert("message".into(), json!(self.message));
@@ -93,7 +101,9 @@ impl ApiError {
         }
         error.insert(
             "request_log_url".into(),
-            json!(format!("https://dashboard.stripe.com/test/logs/{request_id}?t=0")),
+            json!(format!(
+                "https://dashboard.stripe.com/test/logs/{request_id}?t=0"
+            )),
         );
         error.insert("type".into(), json!(self.kind));
         error.extend(self.extra.clone());

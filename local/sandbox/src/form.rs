@@ -10,15 +10,23 @@ pub(crate) fn parse(text: &str) -> Value {
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
         let keys = keys(&name);
         if let (Value::Object(members), Some((first, rest))) = (&mut root, keys.split_first()) {
-            insert(members.entry(*first).or_insert(Value::Null), rest, value.into_owned());
+            insert(
+                members.entry(*first).or_insert(Value::Null),
+                rest,
+                value.into_owned(),
+            );
         }
     }
     root
 }
 
 fn keys(name: &str) -> Vec<&str> {
-    let Some((first, rest)) = name.split_once('[') else { return vec![name] };
-    let Some(rest) = rest.strip_suffix(']') else { return vec![name] };
+    let Some((first, rest)) = name.split_once('[') else {
+        return vec![name];
+    };
+    let Some(rest) = rest.strip_suffix(']') else {
+        return vec![name];
+    };
     std::iter::once(first).chain(rest.split("][")).collect()
 }
 
@@ -32,7 +40,11 @@ fn insert(node: &mut Value, keys: &[&str], value: String) {
     }
     let Value::Object(members) = node else { return };
     // `a[]=x` appends.
-    let key = if key.is_empty() { members.len().to_string() } else { (*key).to_owned() };
+    let key = if key.is_empty() {
+        members.len().to_string()
+    } else {
+        (*key).to_owned()
+    };
     insert(members.entry(key).or_insert(Value::Null), rest, value);
 }
 

@@ -2,17 +2,18 @@
 //!
 //! A killed process loses nothing that was answered. It knows nothing about Stripe; values are JSON text.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
-/// Changes since the last commit.
+/// Changes since the last commit, of each object and key only the latest.
 #[derive(Default)]
 pub(crate) struct Changes {
-    pub(crate) objects: Vec<(String, u64, Option<Value>)>,
+    pub(crate) objects: BTreeMap<String, (u64, Option<Value>)>,
     pub(crate) events: Vec<(u64, Value)>,
-    pub(crate) kv: Vec<(String, Option<Value>)>,
+    pub(crate) kv: BTreeMap<String, Option<Value>>,
 }
 
 impl Changes {
@@ -56,14 +57,18 @@ impl Journal {
 
     pub(crate) fn read(&self) -> Result<Contents, crate::Error> {
         let mut objects = Vec::new();
-        let mut statement = self.connection.prepare("SELECT id, seq, value FROM objects ORDER BY seq")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT id, seq, value FROM objects ORDER BY seq")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let text: String = row.get(2)?;
             objects.push((row.get(0)?, row.get(1)?, serde_json::from_str(&text)?));
         }
         let mut events = Vec::new();
-        let mut statement = self.connection.prepare("SELECT seq, value FROM events ORDER BY seq")?;
+        let mut statement = self
+            .connection
+            .prepare("SELECT seq, value FROM events ORDER BY seq")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let text: String = row.get(1)?;
@@ -76,17 +81,25 @@ impl Journal {
             let text: String = row.get(1)?;
             kv.push((row.get(0)?, serde_json::from_str(&text)?));
         }
-        Ok(Contents { objects, events, kv })
+        Ok(Contents {
+            objects,
+            events,
+            kv,
+        })
     }
 
     pub(crate) fn write(&mut self, changes: &Changes) -> Result<(), rusqlite::Error> {
         let transaction = self.connection.transaction()?;
-        for (id, seq, value) in &changes.objects {
+        for (id, (seq, value)) in &changes.objects {
             match value {
                 Some(value) => transaction
-                    .prepare_cached("INSERT OR REPLACE INTO objects (id, seq, value) VALUES (?1, ?2, ?3)")?
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO objects (id, seq, value) VALUES (?1, ?2, ?3)",
+                    )?
                     .execute(params![id, seq, value.to_string()])?,
-                None => transaction.prepare_cached("DELETE FROM objects WHERE id = ?1")?.execute(params![id])?,
+                None => transaction
+                    .prepare_cached("DELETE FROM objects WHERE id = ?1")?
+                    .execute(params![id])?,
             };
         }
         for (seq, event) in &changes.events {
@@ -99,7 +112,9 @@ impl Journal {
                 Some(value) => transaction
                     .prepare_cached("INSERT OR REPLACE INTO kv (key, value) VALUES (?1, ?2)")?
                     .execute(params![key, value.to_string()])?,
-                None => transaction.prepare_cached("DELETE FROM kv WHERE key = ?1")?.execute(params![key])?,
+                None => transaction
+                    .prepare_cached("DELETE FROM kv WHERE key = ?1")?
+                    .execute(params![key])?,
             };
         }
         transaction.commit()

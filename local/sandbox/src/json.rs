@@ -40,7 +40,10 @@ impl Fields for Value {
     }
 
     fn items(&self, path: &str) -> &[Value] {
-        self.at(path).as_array().map(Vec::as_slice).unwrap_or_default()
+        self.at(path)
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     fn is_set(&self, path: &str) -> bool {
@@ -52,7 +55,13 @@ impl Fields for Value {
         for key in path.split('/') {
             here = match here {
                 Value::Array(items) => {
-                    let Some(item) = key.parse::<usize>().ok().and_then(|index| items.get_mut(index)) else { return };
+                    let Some(item) = key
+                        .parse::<usize>()
+                        .ok()
+                        .and_then(|index| items.get_mut(index))
+                    else {
+                        return;
+                    };
                     item
                 }
                 Value::Object(members) => members.entry(key).or_insert(Value::Null),

@@ -103,7 +103,11 @@ impl Sandbox {
             options.public_url.trim_end_matches('/').to_owned(),
         )?;
         let (newest_event, _) = watch::channel(world.newest_event());
-        let record = options.record.as_deref().map(record::Record::open).transpose()?;
+        let record = options
+            .record
+            .as_deref()
+            .map(record::Record::open)
+            .transpose()?;
         Ok(Self {
             inner: Arc::new(Inner {
                 world: Mutex::new(world),
@@ -139,14 +143,20 @@ impl Sandbox {
     pub fn world(&self) -> WorldGuard<'_> {
         WorldGuard {
             // A panic in one request must not end the sandbox: its state is only ever replaced object by object.
-            guard: self.inner.world.lock().unwrap_or_else(PoisonError::into_inner),
+            guard: self
+                .inner
+                .world
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
             inner: &self.inner,
         }
     }
 
     /// Lets happen what is due as real time passes, also while nobody asks for anything.
     fn keep_ticking(&self) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
         let inner = Arc::downgrade(&self.inner);
         runtime.spawn(async move {
             while let Some(inner) = inner.upgrade() {
@@ -163,12 +173,20 @@ impl Sandbox {
 
     /// The receiver given at the start or by `set_webhook`.
     pub fn webhook(&self) -> Option<WebhookTarget> {
-        self.inner.webhook.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner
+            .webhook
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Replaces the receiver; ports are only known after the start.
     pub fn set_webhook(&self, target: Option<WebhookTarget>) {
-        *self.inner.webhook.write().unwrap_or_else(PoisonError::into_inner) = target;
+        *self
+            .inner
+            .webhook
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = target;
     }
 
     fn deliveries(&self) -> &delivery::Deliveries {

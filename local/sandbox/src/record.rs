@@ -18,8 +18,18 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn open(directory: &Path) -> Result<Self, std::io::Error> {
         std::fs::create_dir_all(directory)?;
-        let file = |name: &str| OpenOptions::new().create(true).append(true).open(directory.join(name)).map(Mutex::new);
-        Ok(Self { requests: file("requests.jsonl")?, objects: file("objects.jsonl")?, events: file("events.jsonl")? })
+        let file = |name: &str| {
+            OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(directory.join(name))
+                .map(Mutex::new)
+        };
+        Ok(Self {
+            requests: file("requests.jsonl")?,
+            objects: file("objects.jsonl")?,
+            events: file("events.jsonl")?,
+        })
     }
 
     pub(crate) fn request(&self, request: &Value) {

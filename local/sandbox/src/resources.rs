@@ -21,9 +21,11 @@ mod payment_methods;
 mod portal;
 mod prices;
 mod products;
+mod prorations;
 mod refunds;
 mod setup_intents;
 mod subscription_changes;
+mod subscription_outcomes;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -44,25 +46,41 @@ impl World {
     /// What Stripe would refuse.
     pub fn call(&mut self, method: &str, path: &str, params: &Value) -> Result<Value, ApiError> {
         self.tick();
-        let (endpoint, ids) = spec::endpoint(method, path).ok_or_else(|| unrecognized(method, path))?;
+        let (endpoint, ids) =
+            spec::endpoint(method, path).ok_or_else(|| unrecognized(method, path))?;
         let params = spec::check(endpoint, &stringly(params))?;
         self.execute(endpoint, &ids, &params)
     }
 
     /// Carries out a checked request and renders its answer.
-    pub(crate) fn execute(&mut self, endpoint: &Endpoint, ids: &[&str], params: &Value) -> Result<Value, ApiError> {
-        let answer = self.dispatch(endpoint, ids, params)?;
+    pub(crate) fn execute(
+        &mut self,
+        endpoint: &Endpoint,
+        ids: &[&str],
+        params: &Value,
+    ) -> Result<Value, ApiError> {
+        let answer = self
+            .dispatch(endpoint, ids, params)
+            .map_err(|error| place(error, ids))?;
         self.open_disputes();
         let mut answer = public(&answer);
         expand::expand(self, &mut answer, params)?;
         Ok(answer)
     }
 
-    fn dispatch(&mut self, endpoint: &Endpoint, ids: &[&str], params: &Value) -> Result<Value, ApiError> {
+    fn dispatch(
+        &mut self,
+        endpoint: &Endpoint,
+        ids: &[&str],
+        params: &Value,
+    ) -> Result<Value, ApiError> {
         let id = ids.first().copied().unwrap_or_default();
         let second = ids.get(1).copied().unwrap_or_default();
         let resource = endpoint.path.split('/').nth(2).unwrap_or_default();
-        let route = (endpoint.method, endpoint.path.get("/v1/".len()..).unwrap_or_default());
+        let route = (
+            endpoint.method,
+            endpoint.path.get("/v1/".len()..).unwrap_or_default(),
+        );
         match resource {
             "account" => Ok(account::retrieve()),
             "customers" => customers::route(self, route, id, second, params),
@@ -72,12 +90,15 @@ impl World {
             "checkout" => checkout::route(self, route, id, params),
             "billing_portal" => portal::route(self, route, id, params),
             "subscriptions" | "subscription_items" => subscriptions::route(self, route, id, params),
-            "invoices" | "invoice_payments" | "invoiceitems" => invoices::endpoints::route(self, route, id, params),
+            "invoices" | "invoice_payments" | "invoiceitems" => {
+                invoices::endpoints::route(self, route, id, params)
+            }
             "payment_intents" => payment_intents::route(self, route, id, params),
             "setup_intents" => setup_intents::route(self, route, id, params),
             "charges" => charges::route(self, route, id, params),
             "refunds" | "disputes" => refunds::route(self, route, id, params),
             "payment_methods" => payment_methods::route(self, route, id, params),
+            "balance" => Ok(balance::retrieve(self)),
             "balance_transactions" => self.require("balance_transaction", id, "id").cloned(),
             "webhook_endpoints" => webhook_endpoints::route(self, route, id, params),
             "events" => account::events(self, route, id, params),
@@ -93,6 +114,20 @@ impl World {
     }
 }
 
+/// What is missing is a 404 when the path names it, and a 400 when a parameter does.
+fn place(error: ApiError, ids: &[&str]) -> ApiError {
+    let in_path = ids
+        .iter()
+        .any(|id| error.message.ends_with(&format!("'{id}'")));
+    if error.code.as_deref() != Some("resource_missing") || in_path {
+        return error;
+    }
+    ApiError {
+        status: 400,
+        ..error
+    }
+}
+
 /// A method and a path pattern without `/v1/`.
 pub(crate) type Route = (&'static str, &'static str);
 
@@ -100,7 +135,9 @@ pub(crate) type Route = (&'static str, &'static str);
 fn noun(kind: &str) -> String {
     match kind {
         "payment_method" => "PaymentMethod".to_owned(),
-        "coupon" | "customer" | "dispute" | "invoice" | "price" | "product" | "subscription" => kind.to_owned(),
+        "coupon" | "customer" | "dispute" | "invoice" | "price" | "product" | "subscription" => {
+            kind.to_owned()
+        }
         other => other.to_owned(),
     }
 }
@@ -111,17 +148,28 @@ fn stringly(value: &Value) -> Value {
         Value::Null => Value::String(String::new()),
         Value::Bool(_) | Value::Number(_) => Value::String(value.to_string()),
         Value::String(_) => value.clone(),
-        Value::Array(items) => {
-            items.iter().enumerate().map(|(index, item)| (index.to_string(), stringly(item))).collect()
-        }
-        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), stringly(value))).collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| (index.to_string(), stringly(item)))
+            .collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| (name.clone(), stringly(value)))
+            .collect(),
     }
 }
 
 /// Applies `metadata` as Stripe does: given keys are set, emptied ones removed, an emptied map clears all.
 pub(crate) fn merge_metadata(object: &mut Value, params: &Value) {
-    let Some(given) = params.get("metadata") else { return };
-    let mut metadata = if given.is_null() { Value::Null } else { object.at("metadata").clone() };
+    let Some(given) = params.get("metadata") else {
+        return;
+    };
+    let mut metadata = if given.is_null() {
+        Value::Null
+    } else {
+        object.at("metadata").clone()
+    };
     if !metadata.is_object() {
         metadata = Value::Object(serde_json::Map::new());
     }
@@ -156,7 +204,9 @@ pub(crate) fn copy(object: &mut Value, params: &Value, names: &[&str]) {
 
 /// Sets all members that another object has.
 pub(crate) fn copy_all(object: &mut Value, members: &Value) {
-    let Value::Object(members) = members else { return };
+    let Value::Object(members) = members else {
+        return;
+    };
     for (name, value) in members {
         object.set(name, value.clone());
     }

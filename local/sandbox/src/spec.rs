@@ -2,6 +2,8 @@
 //!
 //! Checking also types the values: what a handler gets are integers, booleans, lists and objects instead of strings.
 
+mod notation;
+
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
@@ -40,26 +42,33 @@ enum Shape {
     Clearable(Box<Shape>),
 }
 
-static ENDPOINTS: LazyLock<Vec<Endpoint>> = LazyLock::new(|| read(include_str!("parameters.txt")));
+static ENDPOINTS: LazyLock<Vec<Endpoint>> =
+    LazyLock::new(|| notation::read(include_str!("parameters.txt")));
 
 /// The endpoint of a path, and the ids in it.
-pub(crate) fn endpoint<'p>(method: &str, path: &'p str) -> Option<(&'static Endpoint, Vec<&'p str>)> {
+pub(crate) fn endpoint<'p>(
+    method: &str,
+    path: &'p str,
+) -> Option<(&'static Endpoint, Vec<&'p str>)> {
     let given: Vec<&str> = path.split('/').collect();
-    ENDPOINTS.iter().filter(|endpoint| endpoint.method == method).find_map(|endpoint| {
-        let pattern: Vec<&str> = endpoint.path.split('/').collect();
-        if pattern.len() != given.len() {
-            return None;
-        }
-        let mut ids = Vec::new();
-        for (wanted, given) in pattern.iter().zip(&given) {
-            if wanted.starts_with('{') && !given.is_empty() {
-                ids.push(*given);
-            } else if wanted != given {
+    ENDPOINTS
+        .iter()
+        .filter(|endpoint| endpoint.method == method)
+        .find_map(|endpoint| {
+            let pattern: Vec<&str> = endpoint.path.split('/').collect();
+            if pattern.len() != given.len() {
                 return None;
             }
-        }
-        Some((endpoint, ids))
-    })
+            let mut ids = Vec::new();
+            for (wanted, given) in pattern.iter().zip(&given) {
+                if wanted.starts_with('{') && !given.is_empty() {
+                    ids.push(*given);
+                } else if wanted != given {
+                    return None;
+                }
+            }
+            Some((endpoint, ids))
+        })
 }
 
 /// Checks a parsed form and types its values.
@@ -68,7 +77,13 @@ pub(crate) fn check(endpoint: &Endpoint, form: &Value) -> Result<Value, ApiError
 }
 
 fn object(fields: &[Field], given: &Value, path: &str) -> Result<Value, ApiError> {
-    let name_of = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}[{name}]") };
+    let name_of = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}[{name}]")
+        }
+    };
     let Value::Object(given) = given else {
         return Err(ApiError::invalid("Invalid object").param(path));
     };
@@ -76,16 +91,21 @@ fn object(fields: &[Field], given: &Value, path: &str) -> Result<Value, ApiError
     for (name, value) in given {
         let full = name_of(name);
         let Some(field) = fields.iter().find(|field| field.name == name) else {
-            return Err(ApiError::invalid(format!("Received unknown parameter: {full}"))
-                .code("parameter_unknown")
-                .param(&full));
+            return Err(
+                ApiError::invalid(format!("Received unknown parameter: {full}"))
+                    .code("parameter_unknown")
+                    .param(&full),
+            );
         };
         if field.required && value.as_str() == Some("") {
             return Err(empty(&full));
         }
         typed.insert(name.clone(), convert(&field.shape, value, &full)?);
     }
-    if let Some(field) = fields.iter().find(|field| field.required && !typed.contains_key(field.name)) {
+    if let Some(field) = fields
+        .iter()
+        .find(|field| field.required && !typed.contains_key(field.name))
+    {
         let full = name_of(field.name);
         return Err(missing(&full));
     }
@@ -93,7 +113,9 @@ fn object(fields: &[Field], given: &Value, path: &str) -> Result<Value, ApiError
 }
 
 pub(crate) fn missing(param: &str) -> ApiError {
-    ApiError::invalid(format!("Missing required param: {param}.")).code("parameter_missing").param(param)
+    ApiError::invalid(format!("Missing required param: {param}."))
+        .code("parameter_missing")
+        .param(param)
 }
 
 fn empty(param: &str) -> ApiError {
@@ -106,7 +128,11 @@ fn empty(param: &str) -> ApiError {
 }
 
 fn convert(shape: &Shape, value: &Value, path: &str) -> Result<Value, ApiError> {
-    let text = || value.as_str().ok_or_else(|| ApiError::invalid("Invalid string").param(path));
+    let text = || {
+        value
+            .as_str()
+            .ok_or_else(|| ApiError::invalid("Invalid string").param(path))
+    };
     match shape {
         Shape::Any => Ok(arrays(value)),
         Shape::Text => Ok(match text()? {
@@ -128,19 +154,23 @@ fn convert(shape: &Shape, value: &Value, path: &str) -> Result<Value, ApiError> 
         Shape::Object(fields) => object(fields, value, path),
         Shape::Range => match value {
             Value::String(text) => integer(text, path),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                object(&RANGE, value, path)
-            }
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => object(&RANGE, value, path),
         },
     }
 }
 
 static RANGE: LazyLock<Vec<Field>> =
-    LazyLock::new(|| Reader { text: "gt: i, gte: i, lt: i, lte: i" }.fields().unwrap_or_default());
+    LazyLock::new(|| notation::fields("gt: i, gte: i, lt: i, lte: i"));
 
 fn integer(text: &str, path: &str) -> Result<Value, ApiError> {
     text.parse::<i64>().map(Value::from).map_err(|_| {
-        ApiError::invalid(format!("Invalid integer: {text}")).code("parameter_invalid_integer").param(path)
+        ApiError::invalid(format!("Invalid integer: {text}"))
+            .code("parameter_invalid_integer")
+            .param(path)
     })
 }
 
@@ -152,7 +182,11 @@ fn word(words: &[&str], or_integer: bool, text: &str, path: &str) -> Result<Valu
         return integer(text, path);
     }
     let (last, others) = words.split_last().unwrap_or((&"", &[]));
-    let one_of = if others.is_empty() { (*last).to_owned() } else { format!("{}, or {last}", others.join(", ")) };
+    let one_of = if others.is_empty() {
+        (*last).to_owned()
+    } else {
+        format!("{}, or {last}", others.join(", "))
+    };
     Err(ApiError::invalid(format!("Invalid {path}: must be one of {one_of}")).param(path))
 }
 
@@ -162,17 +196,26 @@ fn by_name(shape: &Shape, value: &Value, path: &str) -> Result<Value, ApiError> 
         Value::String(text) if text.is_empty() => Ok(Value::Null),
         Value::Object(members) => members
             .iter()
-            .map(|(name, value)| Ok((name.clone(), convert(shape, value, &format!("{path}[{name}]"))?)))
+            .map(|(name, value)| {
+                Ok((
+                    name.clone(),
+                    convert(shape, value, &format!("{path}[{name}]"))?,
+                ))
+            })
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::String(_) => {
-            Err(ApiError::invalid("Invalid hash").code("parameter_invalid_empty").param(path))
+            Err(ApiError::invalid("Invalid hash")
+                .code("parameter_invalid_empty")
+                .param(path))
         }
     }
 }
 
 fn list(shape: &Shape, value: &Value, path: &str) -> Result<Value, ApiError> {
     let invalid = || ApiError::invalid("Invalid array").param(path);
-    let Value::Object(members) = value else { return Err(invalid()) };
+    let Value::Object(members) = value else {
+        return Err(invalid());
+    };
     let mut items = Vec::new();
     for (name, value) in members {
         let index: usize = name.parse().map_err(|_| invalid())?;
@@ -184,96 +227,18 @@ fn list(shape: &Shape, value: &Value, path: &str) -> Result<Value, ApiError> {
 
 /// Turns objects whose names are 0, 1, 2 … into arrays, where no shape says it.
 fn arrays(value: &Value) -> Value {
-    let Value::Object(members) = value else { return value.clone() };
-    let indexed: Option<Vec<&Value>> = (0..members.len()).map(|index| members.get(&index.to_string())).collect();
+    let Value::Object(members) = value else {
+        return value.clone();
+    };
+    let indexed: Option<Vec<&Value>> = (0..members.len())
+        .map(|index| members.get(&index.to_string()))
+        .collect();
     match indexed {
         Some(items) if !items.is_empty() => items.into_iter().map(arrays).collect(),
-        _ => members.iter().map(|(name, value)| (name.clone(), arrays(value))).collect(),
-    }
-}
-
-fn read(text: &'static str) -> Vec<Endpoint> {
-    let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.starts_with('#'));
-    paragraphs
-        .filter_map(|paragraph| {
-            let (head, fields) = paragraph.trim().split_once('\n').unwrap_or((paragraph.trim(), ""));
-            let (method, path) = head.split_once(' ')?;
-            Some(Endpoint { method, path, fields: Reader { text: fields }.fields()? })
-        })
-        .collect()
-}
-
-/// A reader of the notation that the head of `parameters.txt` describes; `None` is a mistake in that file, which the
-/// tests below would show.
-struct Reader {
-    text: &'static str,
-}
-
-impl Reader {
-    fn eat(&mut self, sign: char) -> bool {
-        self.text = self.text.trim_start();
-        let rest = self.text.strip_prefix(sign);
-        self.text = rest.unwrap_or(self.text);
-        rest.is_some()
-    }
-
-    fn name(&mut self) -> &'static str {
-        self.text = self.text.trim_start();
-        let end = self.text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(self.text.len());
-        let (name, rest) = self.text.split_at(end);
-        self.text = rest;
-        name
-    }
-
-    fn fields(&mut self) -> Option<Vec<Field>> {
-        let mut fields = Vec::new();
-        loop {
-            let required = self.eat('*');
-            let name = self.name();
-            if name.is_empty() {
-                return Some(fields);
-            }
-            if !self.eat(':') {
-                return None;
-            }
-            fields.push(Field { name, required, shape: self.shape()? });
-            if !self.eat(',') {
-                return Some(fields);
-            }
-        }
-    }
-
-    fn shape(&mut self) -> Option<Shape> {
-        let shape = if self.eat('{') {
-            let fields = self.fields()?;
-            self.eat('}').then_some(Shape::Object(fields))?
-        } else if self.eat('[') {
-            let inner = self.shape()?;
-            self.eat(']').then(|| Shape::List(Box::new(inner)))?
-        } else if self.eat('<') {
-            let inner = self.shape()?;
-            self.eat('>').then(|| Shape::MapOf(Box::new(inner)))?
-        } else if self.eat('(') {
-            self.words()?
-        } else {
-            match self.name() {
-                "s" | "d" => Shape::Text,
-                "i" => Shape::Integer,
-                "b" => Shape::Boolean,
-                "any" => Shape::Any,
-                "map" => Shape::Map,
-                "range" => Shape::Range,
-                _ => return None,
-            }
-        };
-        Some(if self.eat('?') { Shape::Clearable(Box::new(shape)) } else { shape })
-    }
-
-    fn words(&mut self) -> Option<Shape> {
-        let (inside, rest) = self.text.split_once(')')?;
-        self.text = rest;
-        let (integers, words): (Vec<_>, Vec<_>) = inside.split('|').map(str::trim).partition(|word| *word == "i");
-        Some(Shape::Words { words, or_integer: !integers.is_empty() })
+        _ => members
+            .iter()
+            .map(|(name, value)| (name.clone(), arrays(value)))
+            .collect(),
     }
 }
 
@@ -288,7 +253,10 @@ mod tests {
 
     #[test]
     fn every_paragraph_is_read() {
-        let paragraphs = include_str!("parameters.txt").split("\n\n").filter(|text| text.contains("/v1/")).count();
+        let paragraphs = include_str!("parameters.txt")
+            .split("\n\n")
+            .filter(|text| text.contains("/v1/"))
+            .count();
         assert_eq!(ENDPOINTS.len(), paragraphs);
     }
 
@@ -312,7 +280,8 @@ mod tests {
 
     #[test]
     fn refusals_name_the_parameter() {
-        let unknown = check_form("POST", "/v1/checkout/sessions", "line_items[0][pric]=x").unwrap_err();
+        let unknown =
+            check_form("POST", "/v1/checkout/sessions", "line_items[0][pric]=x").unwrap_err();
         assert_eq!(unknown.code.as_deref(), Some("parameter_unknown"));
         assert_eq!(unknown.param.as_deref(), Some("line_items[0][pric]"));
         let missing = check_form("POST", "/v1/prices", "unit_amount=1").unwrap_err();
@@ -320,13 +289,24 @@ mod tests {
         let integer = check_form("GET", "/v1/customers", "limit=ten").unwrap_err();
         assert_eq!(integer.code.as_deref(), Some("parameter_invalid_integer"));
         let word = check_form("POST", "/v1/checkout/sessions", "mode=rent").unwrap_err();
-        assert_eq!(word.message, "Invalid mode: must be one of payment, setup, or subscription");
+        assert_eq!(
+            word.message,
+            "Invalid mode: must be one of payment, setup, or subscription"
+        );
     }
 
     #[test]
     fn ids_are_found_in_paths() {
         let (found, ids) = endpoint("POST", "/v1/customers/cus_1").unwrap();
-        assert_eq!((found.path, ids), ("/v1/customers/{customer}", vec!["cus_1"]));
-        assert!(endpoint("POST", "/v1/invoices/create_preview").unwrap().1.is_empty());
+        assert_eq!(
+            (found.path, ids),
+            ("/v1/customers/{customer}", vec!["cus_1"])
+        );
+        assert!(
+            endpoint("POST", "/v1/invoices/create_preview")
+                .unwrap()
+                .1
+                .is_empty()
+        );
     }
 }

@@ -3,13 +3,14 @@
 //! Synchronous and without I/O besides its journal. What the objects mean is in `resources`; this file only keeps
 //! them, numbers them and announces what happened.
 
+mod notes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::clock::Clock;
-use crate::error::ApiError;
 use crate::journal::{Changes, Journal};
 use crate::json::{Fields, public};
 use crate::resources::due;
@@ -79,7 +80,11 @@ struct Stored {
 const OFFSET: &str = "clock/offset";
 
 impl World {
-    pub(crate) fn open(path: Option<&Path>, clock: Clock, public_url: String) -> Result<Self, Error> {
+    pub(crate) fn open(
+        path: Option<&Path>,
+        clock: Clock,
+        public_url: String,
+    ) -> Result<Self, Error> {
         let journal = Journal::open(path)?;
         let contents = journal.read()?;
         let mut world = Self {
@@ -135,12 +140,18 @@ impl World {
     /// All objects whose `object` member is this, newest first.
     pub fn list(&self, object_type: &str) -> Vec<&Value> {
         let ids = self.by_type.get(object_type);
-        ids.into_iter().flat_map(|ids| ids.values().rev()).filter_map(|id| self.object(id)).collect()
+        ids.into_iter()
+            .flat_map(|ids| ids.values().rev())
+            .filter_map(|id| self.object(id))
+            .collect()
     }
 
     /// Events with a greater sequence number, oldest first.
     pub fn events_after(&self, seq: u64) -> Vec<(u64, Value)> {
-        self.events.range(seq.saturating_add(1)..).map(|(seq, event)| (*seq, event.clone())).collect()
+        self.events
+            .range(seq.saturating_add(1)..)
+            .map(|(seq, event)| (*seq, event.clone()))
+            .collect()
     }
 
     /// An event by its id.
@@ -156,43 +167,6 @@ impl World {
     /// All events, newest first.
     pub(crate) fn events_newest_first(&self) -> impl Iterator<Item = &Value> {
         self.events.values().rev()
-    }
-
-    /// A small value kept with the data, e.g. the state of deliveries.
-    pub fn kv_get(&self, key: &str) -> Option<&Value> {
-        self.kv.get(key)
-    }
-
-    /// Keeps a small value.
-    pub fn kv_put(&mut self, key: &str, value: Value) {
-        self.changes.kv.push((key.to_owned(), Some(value.clone())));
-        self.kv.insert(key.to_owned(), value);
-    }
-
-    /// Forgets a small value.
-    pub fn kv_delete(&mut self, key: &str) {
-        if self.kv.remove(key).is_some() {
-            self.changes.kv.push((key.to_owned(), None));
-        }
-    }
-
-    /// All small values whose key begins so, in the order of their keys.
-    pub fn kv_scan(&self, prefix: &str) -> Vec<(String, Value)> {
-        let range = self.kv.range(prefix.to_owned()..);
-        let matching = range.take_while(|(key, _)| key.starts_with(prefix));
-        matching.map(|(key, value)| (key.clone(), value.clone())).collect()
-    }
-
-    /// Requests a second that an endpoint answers before it says 429; `None` for no limit.
-    pub fn set_rate_limit(&mut self, per_second: Option<u32>) {
-        match per_second {
-            Some(limit) => self.kv_put("rate_limit", json!(limit)),
-            None => self.kv_delete("rate_limit"),
-        }
-    }
-
-    pub(crate) fn rate_limit(&self) -> Option<u64> {
-        self.kv_get("rate_limit").and_then(Value::as_u64)
     }
 
     /// Writes what changed since the last commit; a guard does it when dropped.
@@ -211,13 +185,17 @@ impl World {
             Some(stored) => stored.seq,
             None => self.number(),
         };
-        self.changes.objects.push((id.clone(), seq, Some(object.clone())));
+        self.changes
+            .objects
+            .insert(id.clone(), (seq, Some(object.clone())));
         self.index(&id, seq, object);
     }
 
     /// Removes an object from sight.
     pub(crate) fn remove(&mut self, id: &str) {
-        let Some(stored) = self.objects.remove(id) else { return };
+        let Some(stored) = self.objects.remove(id) else {
+            return;
+        };
         if let Some(ids) = self.by_type.get_mut(stored.value.text("object")) {
             ids.remove(&stored.seq);
         }
@@ -225,11 +203,18 @@ impl World {
             self.due.remove(&(due, stored.seq));
         }
         self.ids.remove(&stored.seq);
-        self.changes.objects.push((id.to_owned(), stored.seq, None));
+        self.changes
+            .objects
+            .insert(id.to_owned(), (stored.seq, None));
     }
 
     /// Announces that something happened to an object as it is now.
-    pub(crate) fn emit(&mut self, event_type: &str, object: &Value, previous: Option<Value>) -> String {
+    pub(crate) fn emit(
+        &mut self,
+        event_type: &str,
+        object: &Value,
+        previous: Option<Value>,
+    ) -> String {
         let id = self.id("evt_1");
         let seq = self.number();
         let mut data = json!({ "object": public(object) });
@@ -262,7 +247,9 @@ impl World {
     /// Stores the new state of an object and announces it with what its changed members were before. Says whether
     /// anything changed; an update that changes nothing is no event, as at Stripe.
     pub(crate) fn update(&mut self, event_type: &str, object: Value) -> bool {
-        let previous = self.object(object.text("id")).map(|before| changed(&public(before), &public(&object)));
+        let previous = self
+            .object(object.text("id"))
+            .map(|before| changed(&public(before), &public(&object)));
         match previous {
             Some(Value::Object(members)) if members.is_empty() => {
                 self.put(object);
@@ -278,7 +265,11 @@ impl World {
 
     /// A new id in Stripe's format.
     pub(crate) fn id(&self, prefix: &str) -> String {
-        let length = if prefix.starts_with("cs_test_") { 58 } else { 23 };
+        let length = if prefix.starts_with("cs_test_") {
+            58
+        } else {
+            23
+        };
         let random: String = (0..length).map(|_| fastrand::alphanumeric()).collect();
         format!("{prefix}{random}")
     }
@@ -288,21 +279,15 @@ impl World {
         self.moment = moment;
     }
 
+    pub(crate) fn moment(&self) -> Option<i64> {
+        self.moment
+    }
+
     /// Moves the clock itself.
     pub(crate) fn move_clock(&mut self, seconds: i64) {
         let offset = self.clock.offset().saturating_add(seconds);
         self.clock.set_offset(offset);
         self.kv_put(OFFSET, json!(offset));
-    }
-
-    /// Idempotency keys are worth nothing after a day.
-    fn forget_keys(&mut self) {
-        let old = self.now() - 86_400;
-        for (key, kept) in self.kv_scan("idempotency/") {
-            if kept.int("created") < old {
-                self.kv_delete(&key);
-            }
-        }
     }
 
     fn number(&mut self) -> u64 {
@@ -313,13 +298,18 @@ impl World {
 
     fn index(&mut self, id: &str, seq: u64, value: Value) {
         let due = due::next(&value);
-        let ids = self.by_type.entry(value.text("object").to_owned()).or_default();
+        let ids = self
+            .by_type
+            .entry(value.text("object").to_owned())
+            .or_default();
         ids.insert(seq, id.to_owned());
         self.ids.insert(seq, id.to_owned());
         if let Some(due) = due {
             self.due.insert((due, seq));
         }
-        let before = self.objects.insert(id.to_owned(), Stored { seq, due, value });
+        let before = self
+            .objects
+            .insert(id.to_owned(), Stored { seq, due, value });
         if let Some(before) = before.and_then(|before| before.due)
             && Some(before) != due
         {
@@ -338,37 +328,35 @@ impl World {
         }
         Some((time, id))
     }
-
-    /// Lets a request pass, or says 429.
-    pub(crate) fn admit(&mut self, endpoint: &str) -> Result<(), ApiError> {
-        let Some(limit) = self.rate_limit() else { return Ok(()) };
-        let now = self.now();
-        let (second, count) = self.requests.entry(endpoint.to_owned()).or_default();
-        if *second != now {
-            (*second, *count) = (now, 0);
-        }
-        *count += 1;
-        if *count <= limit {
-            return Ok(());
-        }
-        Err(ApiError { status: 429, ..ApiError::invalid("Request rate limit exceeded. You can learn more about rate limits here https://stripe.com/docs/rate-limits.") }
-            .code("rate_limit"))
-    }
 }
 
 /// Members of `before` that `after` shows differently, as Stripe's `previous_attributes`: nested objects hold only what
 /// changed in them, lists are whole.
 fn changed(before: &Value, after: &Value) -> Value {
-    let (Value::Object(old), Value::Object(new)) = (before, after) else { return before.clone() };
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        return before.clone();
+    };
     let mut members = Map::new();
-    for key in old.keys().chain(new.keys().filter(|key| !old.contains_key(*key))) {
-        let (was, is) = (old.get(key).unwrap_or(&Value::Null), new.get(key).unwrap_or(&Value::Null));
+    for key in old
+        .keys()
+        .chain(new.keys().filter(|key| !old.contains_key(*key)))
+    {
+        let (was, is) = (
+            old.get(key).unwrap_or(&Value::Null),
+            new.get(key).unwrap_or(&Value::Null),
+        );
         if was == is {
             continue;
         }
         let nested = was.is_object() && is.is_object();
-        members.insert(key.clone(), if nested { changed(was, is) } else { was.clone() });
+        members.insert(
+            key.clone(),
+            if nested {
+                changed(was, is)
+            } else {
+                was.clone()
+            },
+        );
     }
     Value::Object(members)
 }
-

@@ -72,14 +72,14 @@ pub struct Plan {
     /// Days of trial, once per user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_days: Option<u16>,
-    /// Set when the plan is sold by the seat: the quantity becomes the feature `seats`.
+    /// Set when the plan may be bought several times over; its feature `seats` is what each one brings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seats: Option<Seats>,
     /// Amounts by interval and currency.
     pub prices: BTreeMap<Interval, Amounts>,
 }
 
-/// How many seats may be bought at once.
+/// How often a plan may be bought at once.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seats {

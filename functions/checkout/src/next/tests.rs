@@ -126,14 +126,16 @@ fn a_session_about_to_end_is_closed_and_never_handed_out() {
 }
 
 #[test]
-fn f39_a_reservation_that_was_never_opened_is_replaced_with_another_attempt() {
-    assert!(matches!(
-        step(&reserved(None), NOW + 599),
-        Step::OpenSession { .. }
-    ));
-    assert!(
-        matches!(step(&reserved(None), NOW + 600), Step::Reserve { checkout, .. } if checkout.attempt == 2)
-    );
+fn f39_a_reservation_that_was_never_opened_is_completed_first_also_for_another_purchase() {
+    let unopened = reserved(None);
+    for wanted in [wanted("pro", true), wanted("starter", true)] {
+        let step = next_step(&unopened, &wanted, at(NOW + 11 * 3600 - 1)).unwrap();
+        assert!(
+            matches!(step, Step::OpenSession { checkout, .. } if checkout == unopened.checkout.clone().unwrap())
+        );
+        let step = next_step(&unopened, &wanted, at(NOW + 11 * 3600)).unwrap();
+        assert!(matches!(step, Step::Reserve { checkout, .. } if checkout.attempt == 2));
+    }
 }
 
 #[test]

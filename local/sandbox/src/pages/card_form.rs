@@ -22,6 +22,14 @@ const TEST_CARDS: [(&str, &str); 11] = [
     ("4000000000000259", "succeeds, then is disputed"),
 ];
 
+/// Test debits and what they do.
+const TEST_IBANS: [(&str, &str); 4] = [
+    ("AT611904300234573201", "succeeds after some seconds"),
+    ("AT321904300235473204", "succeeds after three minutes"),
+    ("AT861904300235473202", "fails after some seconds"),
+    ("AT591904300235473203", "fails after three minutes"),
+];
+
 /// What a browser posts.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct CardForm {
@@ -31,6 +39,9 @@ pub(super) struct CardForm {
     pub(super) expiry: String,
     #[serde(default)]
     pub(super) cvc: String,
+    /// In place of a card, where the session takes debits.
+    #[serde(default)]
+    pub(super) iban: String,
     /// Answer of the 3-D Secure page.
     #[serde(default)]
     pub(super) challenge: String,
@@ -44,6 +55,13 @@ pub(super) struct CardForm {
 impl CardForm {
     /// The card, or what the customer has left out. Whether it is good is not decided here.
     pub(super) fn card(&self) -> Result<CardInput, String> {
+        if !self.iban.is_empty() {
+            let number = self.iban.to_ascii_uppercase();
+            return Ok(CardInput {
+                number,
+                ..CardInput::default()
+            });
+        }
         let number = digits(&self.number);
         if number.is_empty() {
             return Err("Your card number is incomplete.".to_owned());
@@ -109,6 +127,15 @@ impl CardForm {
         )
     }
 
+    /// The field for a debit in place of the card's.
+    pub(super) fn iban_field(&self) -> String {
+        format!(
+            "<label for=\"iban\">IBAN</label><input id=\"iban\" name=\"iban\" value=\"{}\" required \
+             minlength=\"15\" maxlength=\"42\" placeholder=\"AT61 1904 3002 3457 3201\">",
+            escape(&self.iban)
+        )
+    }
+
     /// The same fields unseen, for the page in between.
     pub(super) fn hidden(&self) -> String {
         let fields = [
@@ -128,19 +155,28 @@ impl CardForm {
 
 /// Which numbers do what; nobody remembers them.
 pub(super) fn hint() -> String {
-    let rows: String = TEST_CARDS
-        .iter()
-        .map(|(number, does)| {
-            format!(
-                "<tr><td><code>{}</code></td><td>{does}</td></tr>",
-                in_fours(number)
-            )
-        })
-        .collect();
     format!(
         "<details id=\"test-cards\"><summary>Test cards</summary>\
-         <p>Any date in the future and any three digits go with them.</p><table>{rows}</table></details>"
+         <p>Any date in the future and any three digits go with them.</p>{}</details>",
+        table(&TEST_CARDS)
     )
+}
+
+/// The same for debits.
+pub(super) fn iban_hint() -> String {
+    let table = table(&TEST_IBANS);
+    format!("<details id=\"test-ibans\"><summary>Test IBANs</summary>{table}</details>")
+}
+
+fn table(rows: &[(&str, &str)]) -> String {
+    let row = |(number, does): &(&str, &str)| {
+        format!(
+            "<tr><td><code>{}</code></td><td>{does}</td></tr>",
+            in_fours(number)
+        )
+    };
+    let rows: String = rows.iter().map(row).collect();
+    format!("<table>{rows}</table>")
 }
 
 fn in_fours(number: &str) -> String {

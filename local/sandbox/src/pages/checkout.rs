@@ -248,10 +248,26 @@ impl View {
         };
         format!(
             "<h2>Pay with card</h2>{error}<form method=\"post\" action=\"{}\" id=\"payment-form\">{email}{}\
-             <button class=\"primary\" id=\"pay\" type=\"submit\">{button}</button></form>{}",
+             <button class=\"primary\" id=\"pay\" type=\"submit\">{button}</button></form>{}{}",
             escape(&self.path()),
             form.fields(),
             card_form::hint(),
+            self.debit_form(form, &button),
+        )
+    }
+
+    /// A second form, when the session takes debits besides cards.
+    fn debit_form(&self, form: &CardForm, button: &str) -> String {
+        let types = self.session.items("payment_method_types");
+        if !types.iter().any(|name| name == "sepa_debit") {
+            return String::new();
+        }
+        format!(
+            "<h2>Pay by SEPA debit</h2><form method=\"post\" action=\"{}\" id=\"debit-form\">{}\
+             <button class=\"primary\" id=\"pay-debit\" type=\"submit\">{button}</button></form>{}",
+            escape(&self.path()),
+            form.iban_field(),
+            card_form::iban_hint(),
         )
     }
 }

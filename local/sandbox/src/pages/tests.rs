@@ -131,6 +131,32 @@ async fn a_declined_card_is_tried_again_and_a_challenge_answered() {
 }
 
 #[tokio::test]
+async fn f23_a_debit_completes_the_session_without_the_money() {
+    let browser = Browser::start().await;
+    let session = {
+        let price =
+            json!({"currency": "eur", "unit_amount": 500, "product_data": {"name": "Tokens"}});
+        let params = json!({"mode": "payment", "success_url": "http://localhost/done",
+            "payment_method_types": ["card", "sepa_debit"], "line_items": [{"price_data": price, "quantity": 1}]});
+        let mut world = browser.sandbox.world();
+        let session = world
+            .call("POST", "/v1/checkout/sessions", &params)
+            .unwrap();
+        session.text("id").to_owned()
+    };
+    let path = format!("/c/pay/{session}");
+    assert!(browser.get(&path).await.1.contains("id=\"pay-debit\""));
+    let (status, _) = browser.post(&path, "iban=AT32+1904+3002+3547+3204").await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let world = browser.sandbox.world();
+    let session = world.object(&session).unwrap();
+    assert_eq!(
+        (session.text("status"), session.text("payment_status")),
+        ("complete", "unpaid")
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let browser = Browser::start().await;
     assert_eq!(

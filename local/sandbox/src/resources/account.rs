@@ -35,15 +35,26 @@ pub(crate) fn retrieve() -> Value {
     })
 }
 
-pub(crate) fn events(world: &World, route: Route, id: &str, params: &Value) -> Result<Value, ApiError> {
+pub(crate) fn events(
+    world: &World,
+    route: Route,
+    id: &str,
+    params: &Value,
+) -> Result<Value, ApiError> {
     if route.1 != "events" {
-        return world.event(id).cloned().ok_or_else(|| ApiError::missing("event", id, "id"));
+        return world
+            .event(id)
+            .cloned()
+            .ok_or_else(|| ApiError::missing("event", id, "id"));
     }
     let wanted = |event: &&Value| {
         let kind = event.text("type");
         let types = params.items("types");
         (params.at("type").is_null() || fits(kind, params.text("type")))
-            && (types.is_empty() || types.iter().any(|wanted| fits(kind, wanted.as_str().unwrap_or_default())))
+            && (types.is_empty()
+                || types
+                    .iter()
+                    .any(|wanted| fits(kind, wanted.as_str().unwrap_or_default())))
             && lists::within(event.int("created"), params.at("created"))
     };
     let events: Vec<&Value> = world.events_newest_first().filter(wanted).collect();
@@ -57,4 +68,3 @@ fn fits(kind: &str, wanted: &str) -> bool {
         None => kind == wanted,
     }
 }
-

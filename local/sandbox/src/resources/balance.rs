@@ -1,12 +1,21 @@
 //! Balance transactions: what each movement of money does to the account's balance.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::json::Fields;
 use crate::world::World;
 
 /// Books a movement and answers its id. Stripe's fee is 2.9 % and 30 of the smallest unit.
-pub(crate) fn book(world: &mut World, kind: &str, category: &str, source: &Value, amount: i64, fee: i64) -> String {
+pub(crate) fn book(
+    world: &mut World,
+    kind: &str,
+    category: &str,
+    source: &Value,
+    amount: i64,
+    fee: i64,
+) -> String {
     let id = world.id("txn_1");
     let now = world.now();
     world.put(json!({
@@ -20,6 +29,19 @@ pub(crate) fn book(world: &mut World, kind: &str, category: &str, source: &Value
         "type": kind,
     }));
     id
+}
+
+/// What the account has: all movements, by currency.
+pub(crate) fn retrieve(world: &World) -> Value {
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::from([("usd", 0)]);
+    for transaction in world.list("balance_transaction") {
+        *sums.entry(transaction.text("currency")).or_default() += transaction.int("net");
+    }
+    let available: Vec<Value> = sums
+        .into_iter()
+        .map(|(currency, sum)| json!({ "amount": sum, "currency": currency, "source_types": { "card": sum } }))
+        .collect();
+    json!({ "object": "balance", "available": available, "livemode": false, "pending": [] })
 }
 
 /// The fee for a card payment.

@@ -19,7 +19,12 @@ pub(crate) fn route(world: &World, route: Route, id: &str, p: &Value) -> Result<
 }
 
 /// Books one attempt and announces how it went; answers the charge's id.
-pub(crate) fn attempt(world: &mut World, intent: &Value, method: &Value, failure: Option<&ApiError>) -> String {
+pub(crate) fn attempt(
+    world: &mut World,
+    intent: &Value,
+    method: &Value,
+    failure: Option<&ApiError>,
+) -> String {
     let id = world.id("ch_3");
     let amount = intent.int("amount");
     let mut charge = json!({
@@ -38,7 +43,10 @@ pub(crate) fn attempt(world: &mut World, intent: &Value, method: &Value, failure
         "status": if failure.is_none() { "succeeded" } else { "failed" }, "transfer_data": null,
         "transfer_group": null,
     });
-    if cards::test_card(method.text("_number")).settles_after.is_some() {
+    if cards::test_card(method.text("_number"))
+        .settles_after
+        .is_some()
+    {
         charge.set("paid", false);
         charge.set("status", "pending");
         world.announce("charge.pending", charge);
@@ -46,17 +54,36 @@ pub(crate) fn attempt(world: &mut World, intent: &Value, method: &Value, failure
     }
     if failure.is_none() {
         charge.set("amount_captured", amount);
-        charge.set("receipt_url", format!("{}/receipts/{id}", world.public_url()));
-        let transaction = balance::book(world, "charge", "charge", &charge, amount, balance::card_fee(amount));
+        charge.set(
+            "receipt_url",
+            format!("{}/receipts/{id}", world.public_url()),
+        );
+        let transaction = balance::book(
+            world,
+            "charge",
+            "charge",
+            &charge,
+            amount,
+            balance::card_fee(amount),
+        );
         charge.set("balance_transaction", transaction);
     }
-    world.announce(if failure.is_none() { "charge.succeeded" } else { "charge.failed" }, charge);
+    world.announce(
+        if failure.is_none() {
+            "charge.succeeded"
+        } else {
+            "charge.failed"
+        },
+        charge,
+    );
     id
 }
 
 /// A pending debit succeeds or fails.
 pub(crate) fn settle(world: &mut World, id: &str, failure: Option<&ApiError>) {
-    let Some(mut charge) = world.object(id).cloned() else { return };
+    let Some(mut charge) = world.object(id).cloned() else {
+        return;
+    };
     charge.set("outcome", outcome(failure));
     if let Some(error) = failure {
         charge.set("captured", false);
@@ -69,9 +96,19 @@ pub(crate) fn settle(world: &mut World, id: &str, failure: Option<&ApiError>) {
     let amount = charge.int("amount");
     charge.set("amount_captured", amount);
     charge.set("paid", true);
-    charge.set("receipt_url", format!("{}/receipts/{id}", world.public_url()));
+    charge.set(
+        "receipt_url",
+        format!("{}/receipts/{id}", world.public_url()),
+    );
     charge.set("status", "succeeded");
-    let transaction = balance::book(world, "charge", "charge", &charge, amount, balance::card_fee(amount));
+    let transaction = balance::book(
+        world,
+        "charge",
+        "charge",
+        &charge,
+        amount,
+        balance::card_fee(amount),
+    );
     charge.set("balance_transaction", transaction);
     world.announce("charge.succeeded", charge);
 }
@@ -99,7 +136,7 @@ fn details(method: &Value, amount: i64) -> Value {
             "type": "sepa_debit",
             "sepa_debit": {
                 "bank_code": debit.at("bank_code"), "branch_code": debit.at("branch_code"),
-                "country": debit.at("country"), "expected_debit_date": null, "fingerprint": debit.at("fingerprint"),
+                "country": debit.at("country"), "fingerprint": debit.at("fingerprint"),
                 "last4": debit.at("last4"), "mandate": null,
             },
         });

@@ -3,18 +3,24 @@
 //! What the page's button does is in `checkout::payment`.
 
 mod payment;
+mod request;
 
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::json::Fields;
-use crate::resources::{Route, copy, copy_all, customers, lists, merge_metadata, metadata, prices, subscriptions};
-use crate::spec::missing;
+use crate::resources::subscriptions::beginning;
+use crate::resources::{Route, copy, copy_all, lists, merge_metadata, metadata, prices};
 use crate::world::World;
 
 const HOUR: i64 = 3600;
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     let find = |world: &World| world.require("checkout.session", id, "session").cloned();
     match route {
         ("POST", "checkout/sessions") => create(world, p),
@@ -47,14 +53,14 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
 }
 
 fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
-    let customer = check(world, p)?;
+    let customer = request::check(world, p)?;
     let currency_wanted = p.text("currency").to_lowercase();
     let mut lines = Vec::new();
     let mut currency = String::new();
     for (index, line) in p.items("line_items").iter().enumerate() {
         let param = format!("line_items[{index}]");
         let price = prices::of_line(world, line, &param)?;
-        check_price(p, &price, line, &param)?;
+        request::check_price(p, &price, line, &param)?;
         if currency.is_empty() {
             currency = choose_currency(&currency_wanted, &customer, &price, p.text("mode"));
         }
@@ -65,7 +71,7 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
         lines.push(line_item(world, &price, line, &currency, unit));
     }
     if p.text("mode") == "subscription" && !customer.is_null() {
-        subscriptions::check_currency(world, &customer, &currency)?;
+        beginning::check_currency(world, &customer, &currency)?;
     }
     if p.text("mode") == "setup" && currency.is_empty() {
         currency = currency_wanted;
@@ -73,98 +79,6 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     let session = build(world, p, &currency, lines);
     world.put(session.clone());
     Ok(session)
-}
-
-/// Checks what does not depend on prices; answers the customer, or null.
-fn check(world: &World, p: &Value) -> Result<Value, ApiError> {
-    if !p.is_set("mode") {
-        return Err(missing("mode"));
-    }
-    if p.text("mode") != "setup" && p.items("line_items").is_empty() {
-        return Err(missing("line_items"));
-    }
-    let hosted = matches!(p.text("ui_mode"), "" | "hosted_page");
-    if hosted && !p.is_set("success_url") {
-        return Err(missing("success_url"));
-    }
-    for name in ["success_url", "cancel_url"] {
-        if p.is_set(name) && url::Url::parse(&p.text(name).replace(['{', '}'], "")).is_err() {
-            return Err(ApiError::invalid("Not a valid URL").code("url_invalid").param(name));
-        }
-    }
-    let only = |param: &str, mode: &str| {
-        let message = format!("You can not pass `{param}` in `{}` mode.", p.text("mode"));
-        if p.is_set(param) && p.text("mode") != mode { Err(ApiError::invalid(message).param(param)) } else { Ok(()) }
-    };
-    only("subscription_data", "subscription")?;
-    only("payment_intent_data", "payment")?;
-    only("customer_creation", "payment")?;
-    if p.is_set("customer") && p.is_set("customer_email") {
-        return Err(ApiError::invalid("You may only specify one of these parameters: customer, customer_email."));
-    }
-    if p.is_set("discounts") && p.flag("allow_promotion_codes") {
-        return Err(ApiError::invalid("You may only specify one of these parameters: allow_promotion_codes, discounts."));
-    }
-    if p.is_set("discounts") {
-        return Err(ApiError::invalid("The sandbox does not simulate discounts.").param("discounts"));
-    }
-    let trial = p.at("subscription_data/trial_period_days");
-    if trial.as_i64().is_some_and(|days| days < 1) {
-        return Err(ApiError::invalid("The minimum number of trial period days is 1.")
-            .code("parameter_invalid_integer")
-            .param("subscription_data[trial_period_days]"));
-    }
-    if let Some(expires_at) = p.get("expires_at").and_then(Value::as_i64) {
-        let left = expires_at - world.now();
-        if !(HOUR / 2 - 60..=24 * HOUR + 60).contains(&left) {
-            let bound = if left > HOUR { "less than 24 hours" } else { "at least 30 minutes" };
-            return Err(ApiError::invalid(format!(
-                "The `expires_at` timestamp must be {bound} from Checkout Session creation."
-            ))
-            .param("expires_at"));
-        }
-    }
-    if p.flag("automatic_tax/enabled") && p.is_set("customer") && p.text("customer_update/address") != "auto" {
-        let customer = customers::live(world, p.text("customer"), "customer")?;
-        if !customer.is_set("address/country") {
-            return Err(ApiError::invalid(
-                "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid address \
-                 to the Customer or set either `customer_update[address]` to 'auto' or `customer_update[shipping]` to \
-                 'auto' to save the address entered in Checkout to the Customer.",
-            )
-            .code("customer_tax_location_invalid"));
-        }
-    }
-    if !p.is_set("customer") {
-        if p.is_set("customer_update") {
-            return Err(ApiError::invalid("`customer_update` can only be used with `customer`.").param("customer_update"));
-        }
-        return Ok(Value::Null);
-    }
-    customers::live(world, p.text("customer"), "customer").cloned()
-}
-
-fn check_price(p: &Value, price: &Value, line: &Value, param: &str) -> Result<(), ApiError> {
-    if p.text("mode") == "payment" && price.is_set("recurring") {
-        return Err(ApiError::invalid(
-            "You specified `payment` mode but passed a recurring price. Either switch to `subscription` mode or use \
-             only one-time prices.",
-        ));
-    }
-    let one_time_only = p.items("line_items").len() == 1 && !price.is_set("recurring");
-    if p.text("mode") == "subscription" && one_time_only {
-        return Err(ApiError::invalid("You must provide at least one recurring price in `subscription` mode when using prices."));
-    }
-    match line.get("quantity").and_then(Value::as_i64) {
-        None => Err(ApiError::invalid(
-            "Quantity is required. Add `quantity` to `line_items`.",
-        )
-        .param(&format!("{param}[quantity]"))),
-        Some(..=0) => Err(ApiError::invalid("This value must be greater than or equal to 1.")
-            .code("parameter_invalid_integer")
-            .param(&format!("{param}[quantity]"))),
-        Some(_) => Ok(()),
-    }
 }
 
 /// The currency that was asked for, else the customer's when the price is offered in it, else the price's own.
@@ -192,7 +106,8 @@ fn line_item(world: &World, price: &Value, line: &Value, currency: &str, unit: i
 
 fn build(world: &World, p: &Value, currency: &str, lines: Vec<Value>) -> Value {
     let id = world.id("cs_test_a1").chars().take(66).collect::<String>();
-    let trial = p.is_set("subscription_data/trial_period_days") || p.is_set("subscription_data/trial_end");
+    let trial =
+        p.is_set("subscription_data/trial_period_days") || p.is_set("subscription_data/trial_end");
     let total: i64 = lines
         .iter()
         .filter(|line| !(trial && line.is_set("price/recurring")))
@@ -225,14 +140,27 @@ fn build(world: &World, p: &Value, currency: &str, lines: Vec<Value>) -> Value {
         &mut session,
         p,
         &[
-            "allow_promotion_codes", "billing_address_collection", "cancel_url", "client_reference_id", "customer",
-            "customer_creation", "customer_email", "locale", "payment_method_collection", "payment_method_types",
-            "submit_type", "success_url", "ui_mode",
+            "allow_promotion_codes",
+            "billing_address_collection",
+            "cancel_url",
+            "client_reference_id",
+            "customer",
+            "customer_creation",
+            "customer_email",
+            "locale",
+            "payment_method_collection",
+            "payment_method_types",
+            "submit_type",
+            "success_url",
+            "ui_mode",
         ],
     );
     for name in ["tax_id_collection", "phone_number_collection"] {
         if let Some(enabled) = p.at(name).get("enabled") {
-            session.set(&format!("{name}/enabled"), matches!(enabled.as_str(), Some("true" | "1")));
+            session.set(
+                &format!("{name}/enabled"),
+                matches!(enabled.as_str(), Some("true" | "1")),
+            );
         }
     }
     if let Some(customer) = world.object(p.text("customer")) {
@@ -277,22 +205,34 @@ fn blank(id: &str, now: i64) -> Value {
 }
 
 fn list(world: &World, p: &Value) -> Result<Value, ApiError> {
-    let all = world.list("checkout.session").into_iter().filter(|session| {
-        lists::matches(session, p, &["customer", "status", "subscription", "payment_intent"])
-            && lists::within(session.int("created"), p.at("created"))
-            && (p.at("customer_details/email").is_null()
-                || p.at("customer_details/email") == session.at("customer_details/email"))
-    });
+    let all = world
+        .list("checkout.session")
+        .into_iter()
+        .filter(|session| {
+            lists::matches(
+                session,
+                p,
+                &["customer", "status", "subscription", "payment_intent"],
+            ) && lists::within(session.int("created"), p.at("created"))
+                && (p.at("customer_details/email").is_null()
+                    || p.at("customer_details/email") == session.at("customer_details/email"))
+        });
     lists::page(&all.collect::<Vec<_>>(), p, "/v1/checkout/sessions")
 }
 
 /// The debit that a complete session waited for succeeded or failed.
 pub(crate) fn settle(world: &mut World, id: &str, paid: bool) {
-    let Some(mut session) = world.object(id).cloned() else { return };
+    let Some(mut session) = world.object(id).cloned() else {
+        return;
+    };
     if paid {
         session.set("payment_status", "paid");
     }
-    let event = if paid { "checkout.session.async_payment_succeeded" } else { "checkout.session.async_payment_failed" };
+    let event = if paid {
+        "checkout.session.async_payment_succeeded"
+    } else {
+        "checkout.session.async_payment_failed"
+    };
     world.announce(event, session);
 }
 

@@ -9,7 +9,12 @@ use crate::json::Fields;
 use crate::resources::{Route, copy, lists, merge_metadata, metadata};
 use crate::world::World;
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "coupons") => create_coupon(world, p),
         ("GET", "coupons") => lists::page(&world.list("coupon"), p, "/v1/coupons"),
@@ -29,9 +34,13 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
         }
         ("POST", "promotion_codes") => create_code(world, p),
         ("GET", "promotion_codes") => list_codes(world, p),
-        ("GET", _) => world.require("promotion_code", id, "promotion_code").cloned(),
+        ("GET", _) => world
+            .require("promotion_code", id, "promotion_code")
+            .cloned(),
         _ => {
-            let mut code = world.require("promotion_code", id, "promotion_code")?.clone();
+            let mut code = world
+                .require("promotion_code", id, "promotion_code")?
+                .clone();
             copy(&mut code, p, &["active"]);
             merge_metadata(&mut code, p);
             world.update("promotion_code.updated", code.clone());
@@ -50,9 +59,15 @@ fn create_coupon(world: &mut World, p: &Value) -> Result<Value, ApiError> {
         id => id.to_owned(),
     };
     if world.object(&id).is_some() {
-        return Err(ApiError::invalid("Coupon already exists.").code("resource_already_exists").param("id"));
+        return Err(ApiError::invalid("Coupon already exists.")
+            .code("resource_already_exists")
+            .param("id"));
     }
-    let duration = if p.is_set("duration") { p.text("duration") } else { "once" };
+    let duration = if p.is_set("duration") {
+        p.text("duration")
+    } else {
+        "once"
+    };
     let coupon = json!({
         "id": id, "object": "coupon", "amount_off": p.at("amount_off"), "created": world.now(),
         "currency": p.at("currency"), "duration": duration, "duration_in_months": p.at("duration_in_months"),
@@ -64,9 +79,17 @@ fn create_coupon(world: &mut World, p: &Value) -> Result<Value, ApiError> {
 }
 
 fn create_code(world: &mut World, p: &Value) -> Result<Value, ApiError> {
-    let coupon = world.require("coupon", p.text("promotion/coupon"), "promotion[coupon]")?.text("id").to_owned();
+    let coupon = world
+        .require("coupon", p.text("promotion/coupon"), "promotion[coupon]")?
+        .text("id")
+        .to_owned();
     let code = match p.text("code") {
-        "" => world.id("").chars().take(8).collect::<String>().to_uppercase(),
+        "" => world
+            .id("")
+            .chars()
+            .take(8)
+            .collect::<String>()
+            .to_uppercase(),
         code => code.to_owned(),
     };
     let code = json!({

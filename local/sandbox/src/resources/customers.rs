@@ -7,9 +7,22 @@ use crate::json::Fields;
 use crate::resources::{Route, cards, copy, lists, merge_metadata, metadata, payment_methods};
 use crate::world::World;
 
-const COPIED: [&str; 6] = ["name", "phone", "description", "shipping", "preferred_locales", "tax_exempt"];
+const COPIED: [&str; 6] = [
+    "name",
+    "phone",
+    "description",
+    "shipping",
+    "preferred_locales",
+    "tax_exempt",
+];
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, other: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    other: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "customers") => create(world, p),
         ("GET", "customers") => list(world, p),
@@ -67,28 +80,48 @@ fn check_email(p: &Value) -> Result<(), ApiError> {
     if email.is_empty() || (email.contains('@') && email.len() <= 512) {
         return Ok(());
     }
-    Err(ApiError::invalid(format!("Invalid email address: {email}")).code("email_invalid").param("email"))
+    Err(ApiError::invalid(format!("Invalid email address: {email}"))
+        .code("email_invalid")
+        .param("email"))
 }
 
 fn copy_address(customer: &mut Value, p: &Value) {
-    let Some(given) = p.get("address") else { return };
+    let Some(given) = p.get("address") else {
+        return;
+    };
     let mut address = json!({
         "city": null, "country": null, "line1": null, "line2": null, "postal_code": null, "state": null,
     });
-    copy(&mut address, given, &["city", "country", "line1", "line2", "postal_code", "state"]);
-    customer.set("address", if given.is_object() { address } else { Value::Null });
+    copy(
+        &mut address,
+        given,
+        &["city", "country", "line1", "line2", "postal_code", "state"],
+    );
+    customer.set(
+        "address",
+        if given.is_object() {
+            address
+        } else {
+            Value::Null
+        },
+    );
 }
 
 /// Applies `invoice_settings[default_payment_method]`.
 fn settle_default(world: &mut World, id: &str, p: &Value) -> Result<(), ApiError> {
-    let Some(method) = p.at("invoice_settings").get("default_payment_method") else { return Ok(()) };
+    let Some(method) = p.at("invoice_settings").get("default_payment_method") else {
+        return Ok(());
+    };
     let mut method = method.as_str().unwrap_or_default().to_owned();
     let param = "invoice_settings[default_payment_method]";
     if cards::of_token(&method).is_some() {
         method = payment_methods::attached_token(world, &method, id)?;
     }
     if !method.is_empty() {
-        let owner = world.require("payment_method", &method, param)?.text("customer").to_owned();
+        let owner = world
+            .require("payment_method", &method, param)?
+            .text("customer")
+            .to_owned();
         if owner != id {
             return Err(ApiError::invalid(format!(
                 "The customer does not have a payment method with the ID {method}. The payment method must be attached \
@@ -101,7 +134,11 @@ fn settle_default(world: &mut World, id: &str, p: &Value) -> Result<(), ApiError
     let mut customer = live(world, id, "customer")?.clone();
     customer.set(
         "invoice_settings/default_payment_method",
-        if method.is_empty() { Value::Null } else { json!(method) },
+        if method.is_empty() {
+            Value::Null
+        } else {
+            json!(method)
+        },
     );
     world.update("customer.updated", customer);
     Ok(())
@@ -138,7 +175,10 @@ fn delete(world: &mut World, id: &str) -> Result<Value, ApiError> {
     let open: Vec<String> = world
         .list("subscription")
         .into_iter()
-        .filter(|s| s.text("customer") == id && !matches!(s.text("status"), "canceled" | "incomplete_expired"))
+        .filter(|s| {
+            s.text("customer") == id
+                && !matches!(s.text("status"), "canceled" | "incomplete_expired")
+        })
         .map(|subscription| subscription.text("id").to_owned())
         .collect();
     for subscription in open {

@@ -8,9 +8,12 @@ use crate::error::ApiError;
 use crate::json::Fields;
 use crate::resources::due::{self, Step};
 use crate::resources::invoice_lines::{self, Period};
+use crate::resources::invoices::collection;
 use crate::resources::invoices::{self, Draft};
-use crate::resources::payment_intents::Attempt;
-use crate::resources::{checkout, payment_intents, subscription_changes, subscriptions};
+use crate::resources::payment_intents::attempts;
+use crate::resources::payment_intents::attempts::Attempt;
+use crate::resources::subscriptions::beginning;
+use crate::resources::{checkout, subscription_changes};
 use crate::world::World;
 
 /// How long a renewal's invoice stays a draft.
@@ -37,6 +40,7 @@ impl World {
 
     fn walk(&mut self, until: i64) {
         let cause = std::mem::take(&mut self.cause);
+        let moment = self.moment();
         while let Some((time, id)) = self.take_due(until) {
             self.set_moment(Some(time));
             if let Err(error) = step(self, &id) {
@@ -44,14 +48,18 @@ impl World {
             }
             self.open_disputes();
         }
-        self.set_moment(None);
+        self.set_moment(moment);
         self.cause = cause;
     }
 }
 
 fn step(world: &mut World, id: &str) -> Result<(), ApiError> {
-    let Some(object) = world.object(id).cloned() else { return Ok(()) };
-    let Some((_, step)) = due::step(&object) else { return Ok(()) };
+    let Some(object) = world.object(id).cloned() else {
+        return Ok(());
+    };
+    let Some((_, step)) = due::step(&object) else {
+        return Ok(());
+    };
     match step {
         Step::ExpireIncomplete => expire_incomplete(world, object),
         Step::TrialNotice => {
@@ -70,10 +78,21 @@ fn step(world: &mut World, id: &str) -> Result<(), ApiError> {
         Step::FinalizeInvoice => finalize(world, id)?,
         Step::RetryInvoice => {
             // The outcome is in the invoice and its events.
-            invoices::collect(world, id, None, Attempt { off_session: true, authenticated: None }, true).ok();
+            collection::collect(
+                world,
+                id,
+                None,
+                Attempt {
+                    off_session: true,
+                    authenticated: None,
+                },
+                true,
+            )
+            .ok();
         }
+        Step::DropPendingUpdate => drop_pending_update(world, object),
         Step::ExpireCheckout => checkout::expire(world, id)?,
-        Step::SettlePayment => payment_intents::settle(world, object)?,
+        Step::SettlePayment => attempts::settle(world, object)?,
     }
     Ok(())
 }
@@ -88,7 +107,20 @@ fn expire_incomplete(world: &mut World, mut subscription: Value) {
     subscription.set("ended_at", world.now());
     let invoice = subscription.text("latest_invoice").to_owned();
     world.update("customer.subscription.updated", subscription);
-    invoices::give_up(world, &invoice, "void").ok();
+    collection::give_up(world, &invoice, "void").ok();
+}
+
+/// A change that was never paid for does not happen.
+fn drop_pending_update(world: &mut World, mut subscription: Value) {
+    subscription.set("pending_update", Value::Null);
+    let invoice = subscription.text("latest_invoice").to_owned();
+    world.update("customer.subscription.updated", subscription.clone());
+    world.emit(
+        "customer.subscription.pending_update_expired",
+        &subscription,
+        None,
+    );
+    collection::give_up(world, &invoice, "void").ok();
 }
 
 fn announce_upcoming(world: &mut World, subscription: Value) {
@@ -107,7 +139,11 @@ fn announce_upcoming(world: &mut World, subscription: Value) {
 pub(crate) fn roll(subscription: &mut Value) {
     let first = subscription.at("items/data/0").clone();
     let start = first.int("current_period_end");
-    let end = subscriptions::next_end(first.at("price"), subscription.int("billing_cycle_anchor"), start);
+    let end = beginning::next_end(
+        first.at("price"),
+        subscription.int("billing_cycle_anchor"),
+        start,
+    );
     subscription_changes::set_period(subscription, Some(start), end);
 }
 
@@ -118,20 +154,31 @@ pub(crate) fn next_invoice(world: &World, subscription: &Value) -> Value {
 
 fn cycle_draft<'a>(world: &World, subscription: &'a Value, finalizes_at: Option<i64>) -> Draft<'a> {
     let items = subscription.items("items/data").iter();
-    let mut lines: Vec<Value> =
-        items.map(|item| invoice_lines::of_item(world, subscription, item, false)).collect();
+    let mut lines: Vec<Value> = items
+        .map(|item| invoice_lines::of_item(world, subscription, item, false))
+        .collect();
     let customer = subscription.text("customer");
     let currency = subscription.text("currency");
-    lines.extend(invoices::pending_lines(world, customer, Some(subscription.text("id")), currency));
+    lines.extend(invoices::pending_lines(
+        world,
+        customer,
+        Some(subscription.text("id")),
+        currency,
+    ));
     let start = subscription.int("items/data/0/current_period_start");
-    let before = world.object(subscription.text("id")).map_or(start, |s| s.int("items/data/0/current_period_start"));
+    let before = world
+        .object(subscription.text("id"))
+        .map_or(start, |s| s.int("items/data/0/current_period_start"));
     Draft {
         customer,
         currency,
         subscription: Some(subscription),
         reason: "subscription_cycle",
         lines,
-        period: Period { start: before, end: start },
+        period: Period {
+            start: before,
+            end: start,
+        },
         finalizes_at,
     }
 }
@@ -151,9 +198,17 @@ fn bill_period(world: &mut World, mut subscription: Value) -> Result<(), ApiErro
     world.update("customer.subscription.updated", subscription);
     if matches!(behavior.as_str(), "void" | "mark_uncollectible") {
         invoices::finalize(world, &invoice, None)?;
-        if world.require("invoice", &invoice, "invoice")?.text("status") == "open" {
-            let status = if behavior == "void" { "void" } else { "uncollectible" };
-            invoices::give_up(world, &invoice, status)?;
+        if world
+            .require("invoice", &invoice, "invoice")?
+            .text("status")
+            == "open"
+        {
+            let status = if behavior == "void" {
+                "void"
+            } else {
+                "uncollectible"
+            };
+            collection::give_up(world, &invoice, status)?;
         }
     }
     Ok(())
@@ -164,8 +219,11 @@ pub(crate) fn end_trial(world: &mut World, id: &str) -> Result<(), ApiError> {
     let mut subscription = world.require("subscription", id, "id")?.clone();
     let own = subscription.is_set("default_payment_method");
     let customer = world.object(subscription.text("customer"));
-    let has_method = own || customer.is_some_and(|c| c.is_set("invoice_settings/default_payment_method"));
-    let behavior = subscription.text("trial_settings/end_behavior/missing_payment_method").to_owned();
+    let has_method =
+        own || customer.is_some_and(|c| c.is_set("invoice_settings/default_payment_method"));
+    let behavior = subscription
+        .text("trial_settings/end_behavior/missing_payment_method")
+        .to_owned();
     let now = world.now();
     if !has_method && behavior == "cancel" {
         world.cancel_subscription(id, Some("payment_failed"));
@@ -194,7 +252,7 @@ fn begin_paid_period(world: &mut World, mut subscription: Value) -> Result<(), A
     let now = world.now();
     subscription.set("status", "active");
     subscription.set("billing_cycle_anchor", now);
-    let end = subscriptions::next_end(subscription.at("items/data/0/price"), now, now);
+    let end = beginning::next_end(subscription.at("items/data/0/price"), now, now);
     subscription_changes::set_period(&mut subscription, Some(now), end);
     bill_period(world, subscription)
 }
@@ -203,9 +261,20 @@ fn begin_paid_period(world: &mut World, mut subscription: Value) -> Result<(), A
 fn finalize(world: &mut World, id: &str) -> Result<(), ApiError> {
     invoices::finalize(world, id, None)?;
     let invoice = world.require("invoice", id, "invoice")?;
-    let charged = invoice.text("status") == "open" && invoice.text("collection_method") == "charge_automatically";
+    let charged = invoice.text("status") == "open"
+        && invoice.text("collection_method") == "charge_automatically";
     if charged {
-        invoices::collect(world, id, None, Attempt { off_session: true, authenticated: None }, true).ok();
+        collection::collect(
+            world,
+            id,
+            None,
+            Attempt {
+                off_session: true,
+                authenticated: None,
+            },
+            true,
+        )
+        .ok();
     }
     Ok(())
 }

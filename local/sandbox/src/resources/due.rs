@@ -24,6 +24,7 @@ pub(crate) enum Step {
     RetryInvoice,
     ExpireCheckout,
     SettlePayment,
+    DropPendingUpdate,
 }
 
 /// When the next thing happens to an object.
@@ -53,32 +54,55 @@ fn subscription(object: &Value) -> Vec<(i64, Step)> {
     let mut steps = Vec::new();
     let status = object.text("status");
     if status == "incomplete" {
-        steps.push((object.int("created") + INCOMPLETE_SECONDS, Step::ExpireIncomplete));
+        steps.push((
+            object.int("created") + INCOMPLETE_SECONDS,
+            Step::ExpireIncomplete,
+        ));
     }
     if !matches!(status, "trialing" | "active" | "past_due" | "unpaid") {
         return steps;
     }
     if status == "trialing" && !object.flag("_trial_notice") {
-        steps.push(((object.int("trial_end") - NOTICE_SECONDS).max(object.int("created")), Step::TrialNotice));
+        steps.push((
+            (object.int("trial_end") - NOTICE_SECONDS).max(object.int("created")),
+            Step::TrialNotice,
+        ));
     }
     let ends = object.is_set("cancel_at") && object.int("cancel_at") <= end;
-    if status == "active" && !ends && object.int("_upcoming") != end && end - NOTICE_SECONDS > start {
+    if status == "active" && !ends && object.int("_upcoming") != end && end - NOTICE_SECONDS > start
+    {
         steps.push((end - NOTICE_SECONDS, Step::UpcomingNotice));
     }
     if object.is_set("pause_collection/resumes_at") {
-        steps.push((object.int("pause_collection/resumes_at"), Step::ResumeCollection));
+        steps.push((
+            object.int("pause_collection/resumes_at"),
+            Step::ResumeCollection,
+        ));
+    }
+    if object.is_set("pending_update") {
+        steps.push((
+            object.int("pending_update/expires_at"),
+            Step::DropPendingUpdate,
+        ));
     }
     if object.is_set("cancel_at") {
         steps.push((object.int("cancel_at"), Step::Cancel));
     }
-    steps.push(if status == "trialing" { (object.int("trial_end"), Step::TrialEnd) } else { (end, Step::Renew) });
+    steps.push(if status == "trialing" {
+        (object.int("trial_end"), Step::TrialEnd)
+    } else {
+        (end, Step::Renew)
+    });
     steps
 }
 
 fn invoice(object: &Value) -> Vec<(i64, Step)> {
     let mut steps = Vec::new();
     if object.text("status") == "draft" && object.is_set("automatically_finalizes_at") {
-        steps.push((object.int("automatically_finalizes_at"), Step::FinalizeInvoice));
+        steps.push((
+            object.int("automatically_finalizes_at"),
+            Step::FinalizeInvoice,
+        ));
     }
     if object.text("status") == "open" && object.is_set("next_payment_attempt") {
         steps.push((object.int("next_payment_attempt"), Step::RetryInvoice));

@@ -28,19 +28,27 @@ pub(crate) fn expand(world: &World, answer: &mut Value, params: &Value) -> Resul
 }
 
 fn walk(world: &World, value: &mut Value, keys: &[&str], path: &str) -> Result<(), ApiError> {
-    let Some((key, rest)) = keys.split_first() else { return Ok(()) };
+    let Some((key, rest)) = keys.split_first() else {
+        return Ok(());
+    };
     if let Value::Array(items) = value {
-        return items.iter_mut().try_for_each(|item| walk(world, item, keys, path));
+        return items
+            .iter_mut()
+            .try_for_each(|item| walk(world, item, keys, path));
     }
     if value.is_null() {
         return Ok(());
     }
     let hidden = on_request(world, value, key);
-    let Value::Object(members) = value else { return Err(refusal(path)) };
+    let Value::Object(members) = value else {
+        return Err(refusal(path));
+    };
     if let Some(hidden) = hidden {
         members.insert((*key).to_owned(), hidden);
     }
-    let Some(member) = members.get_mut(*key) else { return Err(refusal(path)) };
+    let Some(member) = members.get_mut(*key) else {
+        return Err(refusal(path));
+    };
     if let Some(id) = member.as_str() {
         let object = world.object(id).ok_or_else(|| refusal(path))?;
         *member = public(object);
@@ -65,7 +73,11 @@ fn refusal(path: &str) -> ApiError {
 fn on_request(world: &World, object: &Value, key: &str) -> Option<Value> {
     let id = object.text("id");
     let stored = world.object(id);
-    let list = |items: &[&Value], url: String| lists::page(items, &json!({"limit": 10}), &url).ok().map(|l| public(&l));
+    let list = |items: &[&Value], url: String| {
+        lists::page(items, &json!({"limit": 10}), &url)
+            .ok()
+            .map(|l| public(&l))
+    };
     match (object.text("object"), key) {
         ("price", "currency_options") => Some(public(stored?.at("_currency_options"))),
         ("checkout.session", "line_items") => {
@@ -74,7 +86,10 @@ fn on_request(world: &World, object: &Value, key: &str) -> Option<Value> {
         }
         ("invoice", "payments") => {
             let payments = world.list("invoice_payment");
-            let payments: Vec<&Value> = payments.into_iter().filter(|payment| payment.text("invoice") == id).collect();
+            let payments: Vec<&Value> = payments
+                .into_iter()
+                .filter(|payment| payment.text("invoice") == id)
+                .collect();
             list(&payments, "/v1/invoice_payments".to_owned())
         }
         ("invoice", "confirmation_secret") => {
@@ -87,12 +102,22 @@ fn on_request(world: &World, object: &Value, key: &str) -> Option<Value> {
             let all = world.list("subscription");
             let live = all.into_iter().filter(|subscription| {
                 subscription.text("customer") == id
-                    && !matches!(subscription.text("status"), "canceled" | "incomplete_expired")
+                    && !matches!(
+                        subscription.text("status"),
+                        "canceled" | "incomplete_expired"
+                    )
             });
-            list(&live.collect::<Vec<_>>(), format!("/v1/customers/{id}/subscriptions"))
+            list(
+                &live.collect::<Vec<_>>(),
+                format!("/v1/customers/{id}/subscriptions"),
+            )
         }
         ("charge", "refunds") => {
-            let refunds: Vec<&Value> = world.list("refund").into_iter().filter(|r| r.text("charge") == id).collect();
+            let refunds: Vec<&Value> = world
+                .list("refund")
+                .into_iter()
+                .filter(|r| r.text("charge") == id)
+                .collect();
             list(&refunds, format!("/v1/charges/{id}/refunds"))
         }
         _ => None,

@@ -15,14 +15,21 @@ pub(crate) struct Period {
 
 /// The line for a subscription item's whole period; a trial costs nothing.
 pub(crate) fn of_item(world: &World, subscription: &Value, item: &Value, trial: bool) -> Value {
-    let price = world.object(item.text("price/id")).unwrap_or_else(|| item.at("price"));
+    let price = world
+        .object(item.text("price/id"))
+        .unwrap_or_else(|| item.at("price"));
     let currency = subscription.text("currency");
     let unit = prices::amount_in(price, currency).unwrap_or_else(|| price.int("unit_amount"));
     let quantity = item.int("quantity");
     let amount = if trial { 0 } else { unit * quantity };
-    let name = world.object(price.text("product")).map_or("", |product| product.text("name"));
-    let description =
-        if trial { format!("Trial period for {name}") } else { format!("{quantity} × {name} (at {unit} {currency})") };
+    let name = world
+        .object(price.text("product"))
+        .map_or("", |product| product.text("name"));
+    let description = if trial {
+        format!("Trial period for {name}")
+    } else {
+        format!("{quantity} × {name} (at {unit} {currency})")
+    };
     let parent = json!({
         "invoice_item_details": null,
         "subscription_item_details": {
@@ -33,7 +40,10 @@ pub(crate) fn of_item(world: &World, subscription: &Value, item: &Value, trial: 
     });
     let mut line = line(world, currency, amount, &description, parent);
     line.set("metadata", subscription.at("metadata").clone());
-    line.set("period", json!({ "start": item.int("current_period_start"), "end": item.int("current_period_end") }));
+    line.set(
+        "period",
+        json!({ "start": item.int("current_period_start"), "end": item.int("current_period_end") }),
+    );
     line.set("pricing", pricing(price, if trial { 0 } else { unit }));
     line.set("quantity", quantity);
     line.set("quantity_decimal", quantity.to_string());
@@ -52,12 +62,26 @@ pub(crate) fn of_pending(world: &World, pending: &Value) -> Value {
         json!({ "invoice_item_details": details, "subscription_item_details": null, "type": "invoice_item_details" })
     } else {
         let mut details = details;
-        details.set("subscription_item", pending.at("_subscription_item").clone());
+        details.set(
+            "subscription_item",
+            pending.at("_subscription_item").clone(),
+        );
         json!({ "invoice_item_details": null, "subscription_item_details": details, "type": "subscription_item_details" })
     };
-    let mut line =
-        line(world, pending.text("currency"), pending.int("amount"), pending.text("description"), parent);
-    for name in ["metadata", "period", "pricing", "quantity", "quantity_decimal"] {
+    let mut line = line(
+        world,
+        pending.text("currency"),
+        pending.int("amount"),
+        pending.text("description"),
+        parent,
+    );
+    for name in [
+        "metadata",
+        "period",
+        "pricing",
+        "quantity",
+        "quantity_decimal",
+    ] {
         line.set(name, pending.at(name).clone());
     }
     line.set("subscription", subscription.clone());
@@ -121,7 +145,11 @@ pub(crate) fn share(amount: i64, part: i64, whole: i64) -> i64 {
     if whole <= 0 {
         return 0;
     }
-    let (amount, part, whole) = (i128::from(amount), i128::from(part.clamp(0, whole)), i128::from(whole));
+    let (amount, part, whole) = (
+        i128::from(amount),
+        i128::from(part.clamp(0, whole)),
+        i128::from(whole),
+    );
     i64::try_from((amount * part * 2 + whole) / (whole * 2)).unwrap_or_default()
 }
 

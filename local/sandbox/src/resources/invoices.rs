@@ -2,19 +2,17 @@
 //!
 //! What a payment means for a subscription is told to `subscriptions`; the API is in `invoices::endpoints`.
 
+pub(crate) mod collection;
 pub(crate) mod endpoints;
 
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::json::Fields;
+use crate::resources::copy_all;
 use crate::resources::invoice_lines::{self, Period};
-use crate::resources::payment_intents::{self, Attempt};
-use crate::resources::{copy_all, subscriptions};
-use crate::world::{PayOutcome, World};
-
-/// Days between the attempts of Stripe's smart retries.
-const RETRY_DAYS: [i64; 3] = [3, 5, 7];
+use crate::resources::payment_intents;
+use crate::world::World;
 
 /// What a new invoice is about.
 pub(crate) struct Draft<'a> {
@@ -40,7 +38,9 @@ pub(crate) fn publish(world: &mut World, invoice: Value) -> String {
     let id = invoice.text("id").to_owned();
     for line in invoice.items("lines/data") {
         let details = line.text("parent/type");
-        let item = line.text(&format!("parent/{details}/invoice_item")).to_owned();
+        let item = line
+            .text(&format!("parent/{details}/invoice_item"))
+            .to_owned();
         if let Some(mut item) = world.object(&item).cloned() {
             item.set("invoice", id.as_str());
             world.put(item);
@@ -81,7 +81,10 @@ pub(crate) fn build(world: &World, draft: Draft<'_>) -> Value {
     });
     copy_all(&mut invoice, &members);
     invoice.set("next_payment_attempt", json!(draft.finalizes_at));
-    if draft.subscription.is_some_and(|subscription| subscription.flag("automatic_tax/enabled")) {
+    if draft
+        .subscription
+        .is_some_and(|subscription| subscription.flag("automatic_tax/enabled"))
+    {
         invoice.set("automatic_tax", json!({
             "disabled_reason": null, "enabled": true, "liability": { "type": "self" }, "provider": "stripe",
             "status": "complete",
@@ -127,8 +130,10 @@ fn blank(id: &str, customer: &Value, now: i64) -> Value {
 pub(crate) fn finalize(world: &mut World, id: &str, payment: Option<&str>) -> Result<(), ApiError> {
     let mut invoice = world.require("invoice", id, "invoice")?.clone();
     if invoice.text("status") != "draft" {
-        return Err(ApiError::invalid("This invoice is already finalized, you can't re-finalize a non-draft invoice.")
-            .code("invoice_not_editable"));
+        return Err(ApiError::invalid(
+            "This invoice is already finalized, you can't re-finalize a non-draft invoice.",
+        )
+        .code("invoice_not_editable"));
     }
     let now = world.now();
     // A payment that was already made was for the whole.
@@ -151,23 +156,28 @@ pub(crate) fn finalize(world: &mut World, id: &str, payment: Option<&str>) -> Re
     };
     if let Some(intent) = &intent {
         invoice.set("_payment_intent", intent.as_str());
+        let payment = add_payment(world, &invoice, intent);
+        invoice.set("_payment", payment);
     }
-    world.announce("invoice.finalized", invoice.clone());
-    if let Some(intent) = intent {
-        add_payment(world, &invoice, &intent);
-    }
+    world.announce("invoice.finalized", invoice);
     if due == 0 {
-        mark_paid(world, id);
+        collection::mark_paid(world, id);
     }
     Ok(())
 }
 
 /// Uses a credit balance, or adds to it when the invoice is a credit.
 fn apply_balance(world: &mut World, invoice: &mut Value) {
-    let Some(mut customer) = world.object(invoice.text("customer")).cloned() else { return };
+    let Some(mut customer) = world.object(invoice.text("customer")).cloned() else {
+        return;
+    };
     let (balance, total) = (customer.int("balance"), invoice.int("total"));
     let due = (total + balance).max(0);
-    let ending = if total + balance < 0 { total + balance } else { 0 };
+    let ending = if total + balance < 0 {
+        total + balance
+    } else {
+        0
+    };
     invoice.set("starting_balance", balance);
     invoice.set("ending_balance", ending);
     invoice.set("amount_due", due);
@@ -179,7 +189,9 @@ fn apply_balance(world: &mut World, invoice: &mut Value) {
 }
 
 fn next_number(world: &mut World, customer: &str) -> String {
-    let Some(mut customer) = world.object(customer).cloned() else { return "DELETED-0001".to_owned() };
+    let Some(mut customer) = world.object(customer).cloned() else {
+        return "DELETED-0001".to_owned();
+    };
     let number = customer.int("next_invoice_sequence").max(1);
     customer.set("next_invoice_sequence", number + 1);
     let text = format!("{}-{number:04}", customer.text("invoice_prefix"));
@@ -188,160 +200,59 @@ fn next_number(world: &mut World, customer: &str) -> String {
 }
 
 fn request_payment(world: &mut World, invoice: &Value) -> String {
-    let mut intent = payment_intents::blank(world, invoice.int("amount_due"), invoice.text("currency"));
+    let mut intent =
+        payment_intents::blank(world, invoice.int("amount_due"), invoice.text("currency"));
     let first = invoice.text("billing_reason") == "subscription_create";
     intent.set("customer", invoice.text("customer"));
-    intent.set("description", if first { "Subscription creation" } else { "Subscription update" });
-    intent.set("setup_future_usage", if first { json!("off_session") } else { Value::Null });
+    intent.set(
+        "description",
+        if first {
+            "Subscription creation"
+        } else {
+            "Subscription update"
+        },
+    );
+    intent.set(
+        "setup_future_usage",
+        if first {
+            json!("off_session")
+        } else {
+            Value::Null
+        },
+    );
     intent.set("_invoice", invoice.text("id"));
     let id = intent.text("id").to_owned();
     world.announce("payment_intent.created", intent);
     id
 }
 
-fn add_payment(world: &mut World, invoice: &Value, intent: &str) {
-    let payment = json!({
-        "id": world.id("inpay_1"), "object": "invoice_payment", "amount_paid": null,
+fn add_payment(world: &mut World, invoice: &Value, intent: &str) -> String {
+    let id = world.id("inpay_1");
+    world.put(json!({
+        "id": id, "object": "invoice_payment", "amount_paid": null,
         "amount_requested": invoice.int("amount_due"), "created": world.now(), "currency": invoice.text("currency"),
         "invoice": invoice.text("id"), "is_default": true, "livemode": false,
         "payment": { "payment_intent": intent, "type": "payment_intent" }, "status": "open",
         "status_transitions": { "canceled_at": null, "paid_at": null },
-    });
-    world.put(payment);
-}
-
-/// The payment method that an invoice is charged to.
-pub(crate) fn payment_method(world: &World, invoice: &Value) -> Option<String> {
-    let of_subscription = world.object(invoice.text("_subscription")).map(|s| s.text("default_payment_method"));
-    let of_customer =
-        world.object(invoice.text("customer")).map(|c| c.text("invoice_settings/default_payment_method"));
-    [Some(invoice.text("default_payment_method")), of_subscription, of_customer]
-        .into_iter()
-        .flatten()
-        .find(|id| !id.is_empty())
-        .map(str::to_owned)
-}
-
-/// Tries to collect an open invoice. `automatic` attempts are counted and scheduled again.
-pub(crate) fn collect(
-    world: &mut World,
-    id: &str,
-    method: Option<String>,
-    how: Attempt,
-    automatic: bool,
-) -> Result<PayOutcome, ApiError> {
-    let invoice = world.require("invoice", id, "invoice")?.clone();
-    let intent = invoice.text("_payment_intent").to_owned();
-    let outcome = match method.or_else(|| payment_method(world, &invoice)) {
-        Some(method) => payment_intents::attempt(world, &intent, &method, how),
-        None => Err(ApiError::invalid(
-            "There is no `default_payment_method` set on this Customer or Invoice. Please provide a payment method.",
-        )
-        .code("invoice_no_payment_method_types")),
-    };
-    conclude(world, id, &outcome, automatic);
-    outcome
-}
-
-/// Draws the consequences of a payment attempt that somebody made.
-pub(crate) fn settle(world: &mut World, id: &str, outcome: &Result<PayOutcome, ApiError>) {
-    conclude(world, id, outcome, false);
-}
-
-fn conclude(world: &mut World, id: &str, outcome: &Result<PayOutcome, ApiError>, automatic: bool) {
-    let intent = world.object(id).map_or("", |invoice| invoice.text("_payment_intent"));
-    if outcome.is_ok() && payment_intents::is_processing(world, intent) {
-        subscriptions::payment_under_way(world, id);
-        return;
-    }
-    match outcome {
-        Ok(PayOutcome::Complete) => mark_paid(world, id),
-        Ok(PayOutcome::RequiresAction) => fail(world, id, automatic, true),
-        Err(_) => fail(world, id, automatic, false),
-    }
-}
-
-/// Marks an invoice as paid and tells its subscription.
-pub(crate) fn mark_paid(world: &mut World, id: &str) {
-    let Some(mut invoice) = world.object(id).cloned() else { return };
-    let now = world.now();
-    let due = invoice.int("amount_due");
-    let members = json!({
-        "amount_paid": due, "amount_remaining": 0, "attempted": true,
-        "attempt_count": if due == 0 { 0 } else { invoice.int("attempt_count").max(1) }, "auto_advance": false,
-        "next_payment_attempt": null, "status": "paid",
-    });
-    copy_all(&mut invoice, &members);
-    invoice.set("status_transitions/paid_at", now);
-    world.update("invoice.updated", invoice.clone());
-    world.emit("invoice.paid", &invoice, None);
-    world.emit("invoice.payment_succeeded", &invoice, None);
-    let payments: Vec<Value> = world.list("invoice_payment").into_iter().filter(|p| p.text("invoice") == id).cloned().collect();
-    for mut payment in payments.into_iter().filter(|payment| payment.text("status") == "open") {
-        payment.set("amount_paid", due);
-        payment.set("status", "paid");
-        payment.set("status_transitions/paid_at", now);
-        world.announce("invoice_payment.paid", payment);
-    }
-    subscriptions::invoice_paid(world, &invoice);
-}
-
-fn fail(world: &mut World, id: &str, automatic: bool, wants_action: bool) {
-    let Some(mut invoice) = world.object(id).cloned() else { return };
-    let attempts = invoice.int("attempt_count");
-    let mut exhausted = false;
-    // Stripe counts the first attempt of any kind, and then only its own.
-    if automatic || attempts == 0 {
-        invoice.set("attempt_count", attempts + 1);
-        let delay = usize::try_from(attempts).ok().and_then(|attempt| RETRY_DAYS.get(attempt));
-        let retried = invoice.text("billing_reason") != "subscription_create";
-        let next = delay.filter(|_| retried).map(|days| world.now() + days * 86_400);
-        exhausted = retried && next.is_none();
-        invoice.set("next_payment_attempt", json!(next));
-    }
-    invoice.set("attempted", true);
-    world.update("invoice.updated", invoice.clone());
-    if wants_action {
-        world.emit("invoice.payment_action_required", &invoice, None);
-    }
-    world.emit("invoice.payment_failed", &invoice, None);
-    subscriptions::invoice_failed(world, &invoice, exhausted);
-}
-
-/// Takes an invoice out of collection: `void` or `uncollectible`.
-pub(crate) fn give_up(world: &mut World, id: &str, status: &str) -> Result<Value, ApiError> {
-    let mut invoice = world.require("invoice", id, "invoice")?.clone();
-    if !matches!(invoice.text("status"), "open" | "uncollectible") {
-        return Err(ApiError::invalid(format!(
-            "You can only pass in open or uncollectible invoices. This invoice isn't open (its status is {}).",
-            invoice.text("status")
-        )));
-    }
-    let (moment, event) = if status == "void" {
-        ("voided_at", "invoice.voided")
-    } else {
-        ("marked_uncollectible_at", "invoice.marked_uncollectible")
-    };
-    invoice.set("status", status);
-    invoice.set("auto_advance", false);
-    invoice.set("next_payment_attempt", Value::Null);
-    invoice.set(&format!("status_transitions/{moment}"), world.now());
-    world.announce(event, invoice.clone());
-    let intent = invoice.text("_payment_intent").to_owned();
-    if status == "void" && !intent.is_empty() {
-        payment_intents::cancel(world, &intent, Some("void_invoice"))?;
-    }
-    subscriptions::invoice_voided(world, &invoice);
-    Ok(invoice)
+    }));
+    id
 }
 
 /// Lines of the items that wait for a subscription's or a customer's next invoice, oldest first.
-pub(crate) fn pending_lines(world: &World, customer: &str, subscription: Option<&str>, currency: &str) -> Vec<Value> {
+pub(crate) fn pending_lines(
+    world: &World,
+    customer: &str,
+    subscription: Option<&str>,
+    currency: &str,
+) -> Vec<Value> {
     let items = world.list("invoiceitem").into_iter().rev().filter(|item| {
         item.text("customer") == customer
             && !item.is_set("invoice")
             && item.text("currency") == currency
-            && (!item.is_set("parent") || Some(item.text("parent/subscription_details/subscription")) == subscription)
+            && (!item.is_set("parent")
+                || Some(item.text("parent/subscription_details/subscription")) == subscription)
     });
-    items.map(|item| invoice_lines::of_pending(world, item)).collect()
+    items
+        .map(|item| invoice_lines::of_pending(world, item))
+        .collect()
 }

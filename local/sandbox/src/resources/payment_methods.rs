@@ -9,19 +9,33 @@ use crate::resources::{Route, copy, customers, lists, merge_metadata, metadata};
 use crate::spec::missing;
 use crate::world::{CardInput, World};
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "payment_methods") => create(world, p),
         ("GET", "payment_methods") => list(world, p),
         ("GET", _) => match cards::of_token(id) {
-            Some(_) => resolve(world, id, "payment_method").map(|id| world.object(&id).cloned().unwrap_or_default()),
-            None => world.require("payment_method", id, "payment_method").cloned(),
+            Some(_) => resolve(world, id, "payment_method")
+                .map(|id| world.object(&id).cloned().unwrap_or_default()),
+            None => world
+                .require("payment_method", id, "payment_method")
+                .cloned(),
         },
         ("POST", "payment_methods/{payment_method}/attach") => {
-            let customer = if p.is_set("customer") { p.text("customer") } else { return Err(missing("customer")) };
+            let customer = if p.is_set("customer") {
+                p.text("customer")
+            } else {
+                return Err(missing("customer"));
+            };
             customers::live(world, customer, "customer")?;
             let id = attach(world, id, customer)?;
-            world.require("payment_method", &id, "payment_method").cloned()
+            world
+                .require("payment_method", &id, "payment_method")
+                .cloned()
         }
         ("POST", "payment_methods/{payment_method}/detach") => detach(world, id),
         _ => update(world, id, p),
@@ -31,12 +45,19 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
 fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     if p.is_set("payment_method") {
         let id = resolve(world, p.text("payment_method"), "payment_method")?;
-        return world.require("payment_method", &id, "payment_method").cloned();
+        return world
+            .require("payment_method", &id, "payment_method")
+            .cloned();
     }
     match p.text("type") {
         "card" | "sepa_debit" => {}
         "" => return Err(missing("type")),
-        other => return Err(ApiError::invalid(format!("The payment method type {other} is invalid.")).param("type")),
+        other => {
+            return Err(
+                ApiError::invalid(format!("The payment method type {other} is invalid."))
+                    .param("type"),
+            );
+        }
     }
     let number = read_number(p)?;
     let card = p.at("card");
@@ -48,7 +69,9 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
         authenticated: None,
     };
     let id = from_card(world, &input)?;
-    let mut method = world.require("payment_method", &id, "payment_method")?.clone();
+    let mut method = world
+        .require("payment_method", &id, "payment_method")?
+        .clone();
     method.set("metadata", metadata(p));
     copy_billing(&mut method, p);
     copy(&mut method, p, &["allow_redisplay"]);
@@ -70,7 +93,11 @@ fn read_number(p: &Value) -> Result<String, ApiError> {
     let number = match cards::of_token(card.text("token")) {
         Some(number) => number.to_owned(),
         None if card.is_set("token") => {
-            return Err(ApiError::missing("token", card.text("token"), "card[token]"));
+            return Err(ApiError::missing(
+                "token",
+                card.text("token"),
+                "card[token]",
+            ));
         }
         None => card.text("number").to_owned(),
     };
@@ -81,7 +108,12 @@ fn read_number(p: &Value) -> Result<String, ApiError> {
 }
 
 fn copy_billing(method: &mut Value, p: &Value) {
-    copy_members(method, "billing_details", p.at("billing_details"), &["email", "name", "phone"]);
+    copy_members(
+        method,
+        "billing_details",
+        p.at("billing_details"),
+        &["email", "name", "phone"],
+    );
     let address = p.at("billing_details/address");
     let parts = ["city", "country", "line1", "line2", "postal_code", "state"];
     copy_members(method, "billing_details/address", address, &parts);
@@ -119,15 +151,26 @@ pub(crate) fn from_card(world: &mut World, card: &CardInput) -> Result<String, A
 /// The id of a payment method; a test token becomes a new one.
 pub(crate) fn resolve(world: &mut World, given: &str, param: &str) -> Result<String, ApiError> {
     if let Some(number) = cards::of_token(given) {
-        return from_card(world, &CardInput { number: number.to_owned(), ..CardInput::default() });
+        return from_card(
+            world,
+            &CardInput {
+                number: number.to_owned(),
+                ..CardInput::default()
+            },
+        );
     }
-    Ok(world.require("payment_method", given, param)?.text("id").to_owned())
+    Ok(world
+        .require("payment_method", given, param)?
+        .text("id")
+        .to_owned())
 }
 
 /// Attaches a payment method, or a test token, to a customer. Cards that Stripe declines are refused here too.
 pub(crate) fn attach(world: &mut World, given: &str, customer: &str) -> Result<String, ApiError> {
     let id = resolve(world, given, "payment_method")?;
-    let mut method = world.require("payment_method", &id, "payment_method")?.clone();
+    let mut method = world
+        .require("payment_method", &id, "payment_method")?
+        .clone();
     match method.text("customer") {
         "" => {}
         owner if owner == customer => return Ok(id),
@@ -150,11 +193,16 @@ pub(crate) fn attach(world: &mut World, given: &str, customer: &str) -> Result<S
 }
 
 /// The customer's payment method of a test token's card, attached now when there is none.
-pub(crate) fn attached_token(world: &mut World, token: &str, customer: &str) -> Result<String, ApiError> {
+pub(crate) fn attached_token(
+    world: &mut World,
+    token: &str,
+    customer: &str,
+) -> Result<String, ApiError> {
     let number = cards::of_token(token).unwrap_or_default();
-    let own = world.list("payment_method").into_iter().find(|method| {
-        method.text("customer") == customer && method.text("_number") == number
-    });
+    let own = world
+        .list("payment_method")
+        .into_iter()
+        .find(|method| method.text("customer") == customer && method.text("_number") == number);
     match own.map(|method| method.text("id").to_owned()) {
         Some(id) => Ok(id),
         None => attach(world, token, customer),
@@ -179,7 +227,9 @@ pub(crate) fn set_up(world: &mut World, id: &str) {
 }
 
 pub(crate) fn detach(world: &mut World, id: &str) -> Result<Value, ApiError> {
-    let mut method = world.require("payment_method", id, "payment_method")?.clone();
+    let mut method = world
+        .require("payment_method", id, "payment_method")?
+        .clone();
     let owner = method.text("customer").to_owned();
     if owner.is_empty() {
         return Err(ApiError::invalid(
@@ -204,7 +254,10 @@ fn forget_default(world: &mut World, owner: &str, id: &str) {
     let subscriptions: Vec<Value> = world
         .list("subscription")
         .into_iter()
-        .filter(|s| s.text("default_payment_method") == id && !matches!(s.text("status"), "canceled" | "incomplete_expired"))
+        .filter(|s| {
+            s.text("default_payment_method") == id
+                && !matches!(s.text("status"), "canceled" | "incomplete_expired")
+        })
         .cloned()
         .collect();
     for mut subscription in subscriptions {
@@ -214,7 +267,9 @@ fn forget_default(world: &mut World, owner: &str, id: &str) {
 }
 
 fn update(world: &mut World, id: &str, p: &Value) -> Result<Value, ApiError> {
-    let mut method = world.require("payment_method", id, "payment_method")?.clone();
+    let mut method = world
+        .require("payment_method", id, "payment_method")?
+        .clone();
     copy_billing(&mut method, p);
     copy(&mut method, p, &["allow_redisplay"]);
     merge_metadata(&mut method, p);
@@ -236,10 +291,14 @@ fn list(world: &World, p: &Value) -> Result<Value, ApiError> {
 }
 
 /// The payment methods of one customer.
-pub(crate) fn list_of(world: &World, customer: &str, p: &Value, url: &str) -> Result<Value, ApiError> {
-    let all = world
-        .list("payment_method")
-        .into_iter()
-        .filter(|method| method.text("customer") == customer && lists::matches(method, p, &["type"]));
+pub(crate) fn list_of(
+    world: &World,
+    customer: &str,
+    p: &Value,
+    url: &str,
+) -> Result<Value, ApiError> {
+    let all = world.list("payment_method").into_iter().filter(|method| {
+        method.text("customer") == customer && lists::matches(method, p, &["type"])
+    });
     lists::page(&all.collect::<Vec<_>>(), p, url)
 }

@@ -9,16 +9,29 @@ use crate::resources::{Route, copy, customers, lists, merge_metadata, metadata};
 use crate::spec::missing;
 use crate::world::World;
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "billing_portal/sessions") => create_session(world, p),
         ("GET", "billing_portal/configurations") => {
             let all = world.list("billing_portal.configuration");
-            let wanted = all.into_iter().filter(|it| lists::matches(it, p, &["active", "is_default"]));
-            lists::page(&wanted.collect::<Vec<_>>(), p, "/v1/billing_portal/configurations")
+            let wanted = all
+                .into_iter()
+                .filter(|it| lists::matches(it, p, &["active", "is_default"]));
+            lists::page(
+                &wanted.collect::<Vec<_>>(),
+                p,
+                "/v1/billing_portal/configurations",
+            )
         }
         ("POST", "billing_portal/configurations") => Ok(create_configuration(world, p, false)),
-        ("GET", _) => world.require("billing_portal.configuration", id, "configuration").cloned(),
+        ("GET", _) => world
+            .require("billing_portal.configuration", id, "configuration")
+            .cloned(),
         _ => update_configuration(world, id, p),
     }
 }
@@ -27,13 +40,20 @@ fn create_session(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     if !p.is_set("customer") {
         return Err(missing("customer"));
     }
-    let customer = customers::live(world, p.text("customer"), "customer")?.text("id").to_owned();
+    let customer = customers::live(world, p.text("customer"), "customer")?
+        .text("id")
+        .to_owned();
     if p.is_set("return_url") && url::Url::parse(p.text("return_url")).is_err() {
-        return Err(ApiError::invalid("Not a valid URL").code("url_invalid").param("return_url"));
+        return Err(ApiError::invalid("Not a valid URL")
+            .code("url_invalid")
+            .param("return_url"));
     }
     let configuration = match p.text("configuration") {
         "" => default_configuration(world),
-        id => world.require("billing_portal.configuration", id, "configuration")?.text("id").to_owned(),
+        id => world
+            .require("billing_portal.configuration", id, "configuration")?
+            .text("id")
+            .to_owned(),
     };
     let id = world.id("bps_1");
     let token = alphanumeric(40);
@@ -58,7 +78,10 @@ fn flow(p: &Value) -> Value {
     });
     flow.set("type", given.text("type"));
     if let Some(cancel) = given.get("subscription_cancel") {
-        flow.set("subscription_cancel", json!({ "retention": null, "subscription": cancel.text("subscription") }));
+        flow.set(
+            "subscription_cancel",
+            json!({ "retention": null, "subscription": cancel.text("subscription") }),
+        );
     }
     copy(&mut flow, given, &["subscription_update"]);
     flow
@@ -66,7 +89,9 @@ fn flow(p: &Value) -> Value {
 
 fn default_configuration(world: &World) -> String {
     let all = world.list("billing_portal.configuration");
-    all.iter().find(|configuration| configuration.flag("is_default")).map_or(String::new(), |it| it.text("id").to_owned())
+    all.iter()
+        .find(|configuration| configuration.flag("is_default"))
+        .map_or(String::new(), |it| it.text("id").to_owned())
 }
 
 /// A configuration; what its features say is what the Portal page offers.
@@ -102,17 +127,25 @@ fn create_configuration(world: &mut World, p: &Value, is_default: bool) -> Value
     if is_default {
         world.put(configuration.clone());
     } else {
-        world.announce("billing_portal.configuration.created", configuration.clone());
+        world.announce(
+            "billing_portal.configuration.created",
+            configuration.clone(),
+        );
     }
     configuration
 }
 
 /// Switches of features and what they are bound to, as far as the Portal page knows them.
 fn apply_features(configuration: &mut Value, p: &Value) {
-    let Value::Object(features) = p.at("features") else { return };
+    let Value::Object(features) = p.at("features") else {
+        return;
+    };
     for (name, feature) in features {
         if let Some(enabled) = feature.get("enabled") {
-            configuration.set(&format!("features/{name}/enabled"), matches!(enabled.as_str(), Some("true" | "1")));
+            configuration.set(
+                &format!("features/{name}/enabled"),
+                matches!(enabled.as_str(), Some("true" | "1")),
+            );
         }
         for member in ["mode", "proration_behavior"] {
             if let Some(value) = feature.get(member) {
@@ -123,12 +156,21 @@ fn apply_features(configuration: &mut Value, p: &Value) {
 }
 
 fn update_configuration(world: &mut World, id: &str, p: &Value) -> Result<Value, ApiError> {
-    let mut configuration = world.require("billing_portal.configuration", id, "configuration")?.clone();
-    copy(&mut configuration, p, &["active", "default_return_url", "name"]);
+    let mut configuration = world
+        .require("billing_portal.configuration", id, "configuration")?
+        .clone();
+    copy(
+        &mut configuration,
+        p,
+        &["active", "default_return_url", "name"],
+    );
     merge_metadata(&mut configuration, p);
     apply_features(&mut configuration, p);
     configuration.set("updated", world.now());
-    world.update("billing_portal.configuration.updated", configuration.clone());
+    world.update(
+        "billing_portal.configuration.updated",
+        configuration.clone(),
+    );
     Ok(configuration)
 }
 

@@ -8,7 +8,12 @@ use crate::resources::{Route, copy, lists, merge_metadata, metadata, products};
 use crate::spec::missing;
 use crate::world::World;
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "prices") => create(world, p),
         ("GET", "prices") => list(world, p),
@@ -20,7 +25,17 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
 pub(crate) fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     let product = product_of(world, p)?;
     let currency = currency(p.text("currency"), "currency")?;
-    if !p.is_set("unit_amount") && !p.is_set("unit_amount_decimal") && p.text("billing_scheme") != "tiered" {
+    for param in ["custom_unit_amount", "tiers", "transform_quantity"] {
+        if p.is_set(param) {
+            return Err(
+                ApiError::invalid(format!("The sandbox does not simulate {param}.")).param(param),
+            );
+        }
+    }
+    if !p.is_set("unit_amount")
+        && !p.is_set("unit_amount_decimal")
+        && p.text("billing_scheme") != "tiered"
+    {
         return Err(missing("unit_amount"));
     }
     if p.int("unit_amount") < 0 {
@@ -28,10 +43,18 @@ pub(crate) fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
             .code("parameter_invalid_integer")
             .param("unit_amount"));
     }
-    let amount = if p.is_set("unit_amount") { p.int("unit_amount") } else { whole(p.text("unit_amount_decimal")) };
+    let amount = if p.is_set("unit_amount") {
+        p.int("unit_amount")
+    } else {
+        whole(p.text("unit_amount_decimal"))
+    };
     claim_lookup_key(world, p, "")?;
     let id = world.id("price_1");
-    let tax = if p.is_set("tax_behavior") { p.text("tax_behavior") } else { "unspecified" };
+    let tax = if p.is_set("tax_behavior") {
+        p.text("tax_behavior")
+    } else {
+        "unspecified"
+    };
     let price = json!({
         "id": id, "object": "price", "active": p.get("active").and_then(Value::as_bool).unwrap_or(true),
         "billing_scheme": "per_unit", "created": world.now(), "currency": currency, "custom_unit_amount": null,
@@ -52,7 +75,10 @@ fn product_of(world: &mut World, p: &Value) -> Result<String, ApiError> {
     if !p.is_set("product") {
         return Err(missing("product"));
     }
-    Ok(world.require("product", p.text("product"), "product")?.text("id").to_owned())
+    Ok(world
+        .require("product", p.text("product"), "product")?
+        .text("id")
+        .to_owned())
 }
 
 fn currency(given: &str, param: &str) -> Result<String, ApiError> {
@@ -60,7 +86,9 @@ fn currency(given: &str, param: &str) -> Result<String, ApiError> {
     if currency.len() == 3 && currency.bytes().all(|letter| letter.is_ascii_lowercase()) {
         return Ok(currency);
     }
-    Err(ApiError::invalid(format!("Invalid currency: {given}.")).code("invalid_currency").param(param))
+    Err(ApiError::invalid(format!("Invalid currency: {given}."))
+        .code("invalid_currency")
+        .param(param))
 }
 
 fn recurring(p: &Value) -> Result<Value, ApiError> {
@@ -68,7 +96,10 @@ fn recurring(p: &Value) -> Result<Value, ApiError> {
     if given.is_null() {
         return Ok(Value::Null);
     }
-    let count = given.get("interval_count").and_then(Value::as_i64).unwrap_or(1);
+    let count = given
+        .get("interval_count")
+        .and_then(Value::as_i64)
+        .unwrap_or(1);
     let most = match given.text("interval") {
         "year" => 3,
         "month" => 36,
@@ -76,9 +107,11 @@ fn recurring(p: &Value) -> Result<Value, ApiError> {
         _ => 1095,
     };
     if !(1..=most).contains(&count) {
-        return Err(ApiError::invalid(format!("Invalid interval_count: {count}."))
-            .code("parameter_invalid_integer")
-            .param("recurring[interval_count]"));
+        return Err(
+            ApiError::invalid(format!("Invalid interval_count: {count}."))
+                .code("parameter_invalid_integer")
+                .param("recurring[interval_count]"),
+        );
     }
     Ok(json!({
         "interval": given.text("interval"), "interval_count": count, "meter": null,
@@ -97,7 +130,11 @@ fn currency_options(p: &Value, currency: &str, amount: i64, tax: &str) -> Value 
     options.insert(currency.to_owned(), option(amount, tax));
     if let Value::Object(given) = p.at("currency_options") {
         for (other, given) in given {
-            let tax = if given.is_set("tax_behavior") { given.text("tax_behavior") } else { "unspecified" };
+            let tax = if given.is_set("tax_behavior") {
+                given.text("tax_behavior")
+            } else {
+                "unspecified"
+            };
             options.insert(other.to_lowercase(), option(given.int("unit_amount"), tax));
         }
     }
@@ -107,8 +144,13 @@ fn currency_options(p: &Value, currency: &str, amount: i64, tax: &str) -> Value 
 /// A lookup key belongs to one active price; `transfer_lookup_key` takes it from the one that has it.
 fn claim_lookup_key(world: &mut World, p: &Value, own: &str) -> Result<(), ApiError> {
     let key = p.text("lookup_key");
-    let holder = world.list("price").into_iter().find(|price| price.text("lookup_key") == key && !key.is_empty());
-    let Some(mut holder) = holder.filter(|holder| holder.text("id") != own).cloned() else { return Ok(()) };
+    let holder = world
+        .list("price")
+        .into_iter()
+        .find(|price| price.text("lookup_key") == key && !key.is_empty());
+    let Some(mut holder) = holder.filter(|holder| holder.text("id") != own).cloned() else {
+        return Ok(());
+    };
     if !p.flag("transfer_lookup_key") {
         return Err(ApiError::invalid(format!(
             "A price (`{}`) already uses that lookup key.",
@@ -125,13 +167,25 @@ fn update(world: &mut World, id: &str, p: &Value) -> Result<Value, ApiError> {
     world.require("price", id, "price")?;
     claim_lookup_key(world, p, id)?;
     let mut price = world.require("price", id, "price")?.clone();
-    copy(&mut price, p, &["active", "lookup_key", "nickname", "tax_behavior"]);
+    copy(
+        &mut price,
+        p,
+        &["active", "lookup_key", "nickname", "tax_behavior"],
+    );
     merge_metadata(&mut price, p);
     if let Value::Object(given) = p.at("currency_options") {
         let main = price.text("currency").to_owned();
-        let options = currency_options(p, &main, price.int("unit_amount"), price.text("tax_behavior"));
+        let options = currency_options(
+            p,
+            &main,
+            price.int("unit_amount"),
+            price.text("tax_behavior"),
+        );
         for name in given.keys() {
-            price.set(&format!("_currency_options/{}", name.to_lowercase()), options.at(&name.to_lowercase()).clone());
+            price.set(
+                &format!("_currency_options/{}", name.to_lowercase()),
+                options.at(&name.to_lowercase()).clone(),
+            );
         }
     }
     world.update("price.updated", price.clone());
@@ -145,14 +199,18 @@ fn list(world: &World, p: &Value) -> Result<Value, ApiError> {
             && lists::within(price.int("created"), p.at("created"))
             && (keys.is_empty() || keys.contains(price.at("lookup_key")))
             && (p.at("currency").is_null() || p.text("currency") == price.text("currency"))
-            && (p.at("recurring/interval").is_null() || p.at("recurring/interval") == price.at("recurring/interval"))
+            && (p.at("recurring/interval").is_null()
+                || p.at("recurring/interval") == price.at("recurring/interval"))
     });
     lists::page(&all.collect::<Vec<_>>(), p, "/v1/prices")
 }
 
 /// What one unit costs in a currency, when the price is offered in it.
 pub(crate) fn amount_in(price: &Value, currency: &str) -> Option<i64> {
-    price.at("_currency_options").get(currency).map(|option| option.int("unit_amount"))
+    price
+        .at("_currency_options")
+        .get(currency)
+        .map(|option| option.int("unit_amount"))
 }
 
 /// The price as it appears within other objects, in the currency that they are in.
@@ -206,5 +264,9 @@ pub(crate) fn typed(data: &Value) -> Value {
 
 /// The whole units of a decimal amount.
 fn whole(decimal: &str) -> i64 {
-    decimal.split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or_default()
+    decimal
+        .split('.')
+        .next()
+        .and_then(|whole| whole.parse().ok())
+        .unwrap_or_default()
 }

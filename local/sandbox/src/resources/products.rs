@@ -20,7 +20,12 @@ const COPIED: [&str; 10] = [
     "url",
 ];
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "products") => create(world, p),
         ("GET", "products") => list(world, p),
@@ -32,7 +37,9 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
 
 pub(crate) fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     if p.is_set("id") && world.object(p.text("id")).is_some() {
-        return Err(ApiError::invalid("Product already exists.").code("resource_already_exists").param("id"));
+        return Err(ApiError::invalid("Product already exists.")
+            .code("resource_already_exists")
+            .param("id"));
     }
     let id = match p.text("id") {
         "" => world.id("prod_").chars().take(19).collect(),
@@ -81,7 +88,11 @@ fn list(world: &World, p: &Value) -> Result<Value, ApiError> {
 
 fn delete(world: &mut World, id: &str) -> Result<Value, ApiError> {
     let product = world.require("product", id, "id")?.clone();
-    if world.list("price").iter().any(|price| price.text("product") == id) {
+    if world
+        .list("price")
+        .iter()
+        .any(|price| price.text("product") == id)
+    {
         return Err(ApiError::invalid(
             "This product cannot be deleted because it has one or more user-created prices.",
         ));

@@ -12,7 +12,12 @@ use crate::world::World;
 /// Stripe's fee for a dispute.
 const DISPUTE_FEE: i64 = 1500;
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "refunds") => create(world, p),
         ("GET", "refunds") => list(world, "refund", p, "/v1/refunds"),
@@ -30,12 +35,19 @@ pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Res
 
 fn list(world: &World, kind: &str, p: &Value, url: &str) -> Result<Value, ApiError> {
     let all = world.list(kind).into_iter().filter(|item| {
-        lists::matches(item, p, &["charge", "payment_intent"]) && lists::within(item.int("created"), p.at("created"))
+        lists::matches(item, p, &["charge", "payment_intent"])
+            && lists::within(item.int("created"), p.at("created"))
     });
     lists::page(&all.collect::<Vec<_>>(), p, url)
 }
 
-fn edit(world: &mut World, kind: &str, id: &str, event: &str, p: &Value) -> Result<Value, ApiError> {
+fn edit(
+    world: &mut World,
+    kind: &str,
+    id: &str,
+    event: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     let mut object = world.require(kind, id, kind)?.clone();
     merge_metadata(&mut object, p);
     world.update(event, object.clone());
@@ -47,11 +59,16 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     let left = charge.int("amount") - charge.int("amount_refunded");
     let amount = p.get("amount").and_then(Value::as_i64).unwrap_or(left);
     if left == 0 {
-        return Err(ApiError::invalid(format!("Charge {} has already been refunded.", charge.text("id")))
-            .code("charge_already_refunded"));
+        return Err(ApiError::invalid(format!(
+            "Charge {} has already been refunded.",
+            charge.text("id")
+        ))
+        .code("charge_already_refunded"));
     }
     if amount < 1 {
-        return Err(ApiError::invalid("Invalid positive integer").code("parameter_invalid_integer").param("amount"));
+        return Err(ApiError::invalid("Invalid positive integer")
+            .code("parameter_invalid_integer")
+            .param("amount"));
     }
     if amount > left {
         return Err(ApiError::invalid(format!(
@@ -73,7 +90,10 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
     let transaction = balance::book(world, "refund", "refund", &refund, -amount, 0);
     refund.set("balance_transaction", transaction);
     charge.set("amount_refunded", charge.int("amount_refunded") + amount);
-    charge.set("refunded", charge.int("amount_refunded") == charge.int("amount"));
+    charge.set(
+        "refunded",
+        charge.int("amount_refunded") == charge.int("amount"),
+    );
     world.put(refund.clone());
     world.update("charge.refunded", charge);
     world.emit("refund.created", &refund, None);
@@ -94,14 +114,22 @@ fn refundable(world: &World, p: &Value) -> Result<Value, ApiError> {
         }
         world.require("charge", intent.text("latest_charge"), "payment_intent")?
     } else {
-        return Err(ApiError::invalid("One of the following params should be provided for this request: payment_intent or charge."));
+        return Err(ApiError::invalid(
+            "One of the following params should be provided for this request: payment_intent or charge.",
+        ));
     };
     if charge.flag("disputed") {
-        return Err(ApiError::invalid(format!("Charge {} has been charged back; cannot issue a refund.", charge.text("id")))
-            .code("charge_disputed"));
+        return Err(ApiError::invalid(format!(
+            "Charge {} has been charged back; cannot issue a refund.",
+            charge.text("id")
+        ))
+        .code("charge_disputed"));
     }
     if charge.text("status") != "succeeded" {
-        return Err(ApiError::invalid(format!("Charge {} has not succeeded.", charge.text("id"))));
+        return Err(ApiError::invalid(format!(
+            "Charge {} has not succeeded.",
+            charge.text("id")
+        )));
     }
     Ok(charge.clone())
 }
@@ -128,7 +156,14 @@ impl World {
         dispute.set("status", if won { "won" } else { "lost" });
         if won {
             let amount = dispute.int("amount");
-            let id = balance::book(self, "adjustment", "dispute_reversal", &dispute, amount, -DISPUTE_FEE);
+            let id = balance::book(
+                self,
+                "adjustment",
+                "dispute_reversal",
+                &dispute,
+                amount,
+                -DISPUTE_FEE,
+            );
             let mut transactions = dispute.items("balance_transactions").to_vec();
             transactions.extend(self.object(&id).cloned());
             dispute.set("balance_transactions", transactions);
@@ -162,8 +197,18 @@ fn open(world: &mut World, mut charge: Value) {
         "reason": "fraudulent", "status": "needs_response",
     });
     let amount = dispute.int("amount");
-    let id = balance::book(world, "adjustment", "dispute", &dispute, -amount, DISPUTE_FEE);
-    dispute.set("balance_transactions", world.object(&id).cloned().into_iter().collect::<Value>());
+    let id = balance::book(
+        world,
+        "adjustment",
+        "dispute",
+        &dispute,
+        -amount,
+        DISPUTE_FEE,
+    );
+    dispute.set(
+        "balance_transactions",
+        world.object(&id).cloned().into_iter().collect::<Value>(),
+    );
     charge.set("disputed", true);
     world.update("charge.updated", charge);
     world.announce("charge.dispute.created", dispute.clone());
@@ -200,7 +245,10 @@ fn evidence() -> Value {
         "uncategorized_file",
         "uncategorized_text",
     ];
-    let mut evidence: Value = names.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+    let mut evidence: Value = names
+        .iter()
+        .map(|name| ((*name).to_owned(), Value::Null))
+        .collect();
     evidence.set("enhanced_evidence", json!({}));
     evidence
 }

@@ -8,18 +8,28 @@ use crate::json::{Fields, public};
 use crate::resources::{Route, cards, copy, customers, lists, metadata, payment_methods};
 use crate::world::{PayOutcome, World};
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "setup_intents") => {
             if p.is_set("customer") {
                 customers::live(world, p.text("customer"), "customer")?;
             }
             let id = create(world, p);
-            if p.flag("confirm") { confirm(world, &id, p) } else { world.require("setup_intent", &id, "intent").cloned() }
+            if p.flag("confirm") {
+                confirm(world, &id, p)
+            } else {
+                world.require("setup_intent", &id, "intent").cloned()
+            }
         }
         ("GET", "setup_intents") => {
             let all = world.list("setup_intent").into_iter();
-            let wanted = all.filter(|intent| lists::matches(intent, p, &["customer", "payment_method"]));
+            let wanted =
+                all.filter(|intent| lists::matches(intent, p, &["customer", "payment_method"]));
             lists::page(&wanted.collect::<Vec<_>>(), p, "/v1/setup_intents")
         }
         ("GET", _) => world.require("setup_intent", id, "intent").cloned(),
@@ -51,14 +61,22 @@ pub(crate) fn create(world: &mut World, p: &Value) -> String {
         "payment_method_types": ["card"], "single_use_mandate": null, "status": "requires_payment_method",
         "usage": "off_session",
     });
-    copy(&mut intent, p, &["customer", "description", "payment_method", "usage"]);
+    copy(
+        &mut intent,
+        p,
+        &["customer", "description", "payment_method", "usage"],
+    );
     world.announce("setup_intent.created", intent);
     id
 }
 
 fn confirm(world: &mut World, id: &str, p: &Value) -> Result<Value, ApiError> {
     let intent = world.require("setup_intent", id, "intent")?;
-    let given = if p.is_set("payment_method") { p.text("payment_method") } else { intent.text("payment_method") };
+    let given = if p.is_set("payment_method") {
+        p.text("payment_method")
+    } else {
+        intent.text("payment_method")
+    };
     let given = given.to_owned();
     let method = payment_methods::resolve(world, &given, "payment_method")?;
     save(world, id, &method, None)?;
@@ -73,7 +91,9 @@ pub(crate) fn save(
     authenticated: Option<bool>,
 ) -> Result<PayOutcome, ApiError> {
     let mut intent = world.require("setup_intent", id, "intent")?.clone();
-    let card = world.require("payment_method", method, "payment_method")?.clone();
+    let card = world
+        .require("payment_method", method, "payment_method")?
+        .clone();
     let challenged = payment_methods::wants_authentication(&card);
     if challenged && authenticated.is_none() {
         intent.set("payment_method", method);
@@ -93,13 +113,19 @@ pub(crate) fn save(
         ))
     } else if customer.is_empty() {
         let behavior = cards::test_card(card.text("_number"));
-        behavior.decline.filter(|_| !behavior.can_be_saved).map(|(code, decline)| cards::decline(code, decline))
+        behavior
+            .decline
+            .filter(|_| !behavior.can_be_saved)
+            .map(|(code, decline)| cards::decline(code, decline))
     } else {
         payment_methods::attach(world, method, &customer).err()
     };
     if let Some(error) = refused {
         intent.set("status", "requires_payment_method");
-        intent.set("last_setup_error", json!({ "code": error.code, "message": error.message, "type": error.kind }));
+        intent.set(
+            "last_setup_error",
+            json!({ "code": error.code, "message": error.message, "type": error.kind }),
+        );
         world.announce("setup_intent.setup_failed", intent.clone());
         return Err(error.with("setup_intent", public(&intent)));
     }

@@ -8,11 +8,20 @@ use crate::json::Fields;
 use crate::resources::{Route, copy, lists, merge_metadata, metadata};
 use crate::world::World;
 
-pub(crate) fn route(world: &mut World, route: Route, id: &str, p: &Value) -> Result<Value, ApiError> {
+pub(crate) fn route(
+    world: &mut World,
+    route: Route,
+    id: &str,
+    p: &Value,
+) -> Result<Value, ApiError> {
     match route {
         ("POST", "webhook_endpoints") => create(world, p),
-        ("GET", "webhook_endpoints") => lists::page(&world.list("webhook_endpoint"), p, "/v1/webhook_endpoints"),
-        ("GET", _) => world.require("webhook_endpoint", id, "webhook_endpoint").cloned(),
+        ("GET", "webhook_endpoints") => {
+            lists::page(&world.list("webhook_endpoint"), p, "/v1/webhook_endpoints")
+        }
+        ("GET", _) => world
+            .require("webhook_endpoint", id, "webhook_endpoint")
+            .cloned(),
         ("DELETE", _) => {
             world.require("webhook_endpoint", id, "webhook_endpoint")?;
             world.remove(id);
@@ -39,7 +48,9 @@ fn create(world: &mut World, p: &Value) -> Result<Value, ApiError> {
 
 fn update(world: &mut World, id: &str, p: &Value) -> Result<Value, ApiError> {
     check_url(p)?;
-    let mut endpoint = world.require("webhook_endpoint", id, "webhook_endpoint")?.clone();
+    let mut endpoint = world
+        .require("webhook_endpoint", id, "webhook_endpoint")?
+        .clone();
     copy(&mut endpoint, p, &["description", "enabled_events", "url"]);
     merge_metadata(&mut endpoint, p);
     if let Some(disabled) = p.get("disabled").and_then(Value::as_bool) {
@@ -51,9 +62,11 @@ fn update(world: &mut World, id: &str, p: &Value) -> Result<Value, ApiError> {
 
 fn check_url(p: &Value) -> Result<(), ApiError> {
     if p.is_set("url") && url::Url::parse(p.text("url")).is_err() {
-        return Err(ApiError::invalid("Invalid URL: An explicit scheme (such as https) must be provided.")
-            .code("url_invalid")
-            .param("url"));
+        return Err(ApiError::invalid(
+            "Invalid URL: An explicit scheme (such as https) must be provided.",
+        )
+        .code("url_invalid")
+        .param("url"));
     }
     Ok(())
 }

@@ -189,12 +189,14 @@ impl Portal<'_> {
             .into_iter()
             .map(|subscription| subscription.text("default_payment_method"));
         let id = default.into_iter().chain(own).find(|id| !id.is_empty());
-        let Some(card) = id
-            .and_then(|id| self.world.object(id))
-            .map(|method| method.at("card"))
-        else {
+        let Some(method) = id.and_then(|id| self.world.object(id)) else {
             return "<p class=\"muted\" id=\"card\">No card is saved.</p>".to_owned();
         };
+        if !method.is_set("card") {
+            let last4 = escape(method.text("sepa_debit/last4"));
+            return format!("<p id=\"card\">SEPA debit &bull;&bull;&bull;&bull; {last4}</p>");
+        }
+        let card = method.at("card");
         format!(
             "<p id=\"card\">{} &bull;&bull;&bull;&bull; {}, expires {:02}/{}</p>",
             escape(card.text("brand")),

@@ -4,9 +4,14 @@ use serde_json::{Value, json};
 
 use crate::error::ApiError;
 use crate::json::Fields;
-use crate::resources::payment_intents::{self, Attempt};
-use crate::resources::subscriptions::{self, Beginning};
-use crate::resources::{checkout, copy, customers, invoices, metadata, payment_methods, setup_intents};
+use crate::resources::invoices::collection;
+use crate::resources::payment_intents;
+use crate::resources::payment_intents::attempts::{self, Attempt};
+use crate::resources::subscriptions;
+use crate::resources::subscriptions::beginning::{self, Beginning};
+use crate::resources::{
+    checkout, copy, customers, invoices, metadata, payment_methods, setup_intents,
+};
 use crate::world::{CardInput, PayOutcome, World};
 
 impl World {
@@ -15,12 +20,22 @@ impl World {
     ///
     /// # Errors
     /// A 402 with Stripe's decline code, or why the session cannot be paid.
-    pub fn pay_checkout(&mut self, session: &str, card: &CardInput) -> Result<PayOutcome, ApiError> {
+    pub fn pay_checkout(
+        &mut self,
+        session: &str,
+        card: &CardInput,
+    ) -> Result<PayOutcome, ApiError> {
         self.tick();
         let found = open_session(self, session)?;
         let free = found.int("amount_total") == 0;
-        let no_card = card.number.is_empty() && free && found.text("payment_method_collection") == "if_required";
-        let method = if no_card { None } else { Some(payment_methods::from_card(self, card)?) };
+        let no_card = card.number.is_empty()
+            && free
+            && found.text("payment_method_collection") == "if_required";
+        let method = if no_card {
+            None
+        } else {
+            Some(payment_methods::from_card(self, card)?)
+        };
         let outcome = pay(self, found, method.as_deref(), card.authenticated);
         if outcome == Ok(PayOutcome::RequiresAction)
             && let Some(method) = method
@@ -52,7 +67,12 @@ impl World {
     /// # Errors
     /// When there is no such open session.
     pub fn expire_checkout(&mut self, session: &str) -> Result<(), ApiError> {
-        self.call("POST", &format!("/v1/checkout/sessions/{session}/expire"), &json!({})).map(drop)
+        self.call(
+            "POST",
+            &format!("/v1/checkout/sessions/{session}/expire"),
+            &json!({}),
+        )
+        .map(drop)
     }
 }
 
@@ -61,8 +81,11 @@ fn open_session(world: &World, id: &str) -> Result<Value, ApiError> {
     if session.text("status") == "open" {
         return Ok(session.clone());
     }
-    Err(ApiError::invalid(format!("This Checkout Session is {}.", session.text("status")))
-        .code("checkout_session_not_open"))
+    Err(ApiError::invalid(format!(
+        "This Checkout Session is {}.",
+        session.text("status")
+    ))
+    .code("checkout_session_not_open"))
 }
 
 fn pay(
@@ -71,7 +94,9 @@ fn pay(
     method: Option<&str>,
     answered: Option<bool>,
 ) -> Result<PayOutcome, ApiError> {
-    let challenged = method.and_then(|id| world.object(id)).is_some_and(payment_methods::wants_authentication);
+    let challenged = method
+        .and_then(|id| world.object(id))
+        .is_some_and(payment_methods::wants_authentication);
     // The page shows the challenge first; nothing has happened at Stripe until it is answered.
     if challenged && answered.is_none() {
         return Ok(PayOutcome::RequiresAction);
@@ -84,7 +109,13 @@ fn pay(
             session.set("setup_intent", intent);
         }
         ("subscription", _) => subscribe(world, &mut session, method, &customer, answered)?,
-        _ => return Err(ApiError::card("incomplete_number", None, "Your card number is incomplete.")),
+        _ => {
+            return Err(ApiError::card(
+                "incomplete_number",
+                None,
+                "Your card number is incomplete.",
+            ));
+        }
     }
     complete(world, session);
     world.open_disputes();
@@ -101,7 +132,10 @@ fn find_customer(world: &mut World, session: &mut Value) -> Result<String, ApiEr
         email => email.to_owned(),
     };
     if session.text("mode") == "payment" && session.text("customer_creation") != "always" {
-        session.set("customer_details", checkout::details(&json!({ "email": email })));
+        session.set(
+            "customer_details",
+            checkout::details(&json!({ "email": email })),
+        );
         return Ok(String::new());
     }
     let customer = customers::create(world, &json!({ "email": email }))?;
@@ -122,8 +156,18 @@ fn collect(
 ) -> Result<String, ApiError> {
     let mut id = session.text("_intent").to_owned();
     if id.is_empty() {
-        let mut intent = payment_intents::blank(world, session.int("amount_total"), session.text("currency"));
-        copy(&mut intent, data, &["description", "receipt_email", "setup_future_usage", "statement_descriptor"]);
+        let mut intent =
+            payment_intents::blank(world, session.int("amount_total"), session.text("currency"));
+        copy(
+            &mut intent,
+            data,
+            &[
+                "description",
+                "receipt_email",
+                "setup_future_usage",
+                "statement_descriptor",
+            ],
+        );
         intent.set("metadata", metadata(data));
         if !customer.is_empty() {
             intent.set("customer", customer);
@@ -134,7 +178,15 @@ fn collect(
         session.set("_intent", id.as_str());
         world.put(session.clone());
     }
-    payment_intents::attempt(world, &id, method, Attempt { off_session: false, authenticated })?;
+    attempts::attempt(
+        world,
+        &id,
+        method,
+        Attempt {
+            off_session: false,
+            authenticated,
+        },
+    )?;
     Ok(id)
 }
 
@@ -156,11 +208,20 @@ fn pay_once(
 
 /// A debit is not money yet.
 fn payment_status(world: &World, intent: &str) -> &'static str {
-    if payment_intents::is_processing(world, intent) { "unpaid" } else { "paid" }
+    if attempts::is_processing(world, intent) {
+        "unpaid"
+    } else {
+        "paid"
+    }
 }
 
 /// Saves a card for later; answers the setup intent.
-fn save(world: &mut World, method: &str, customer: &str, authenticated: Option<bool>) -> Result<String, ApiError> {
+fn save(
+    world: &mut World,
+    method: &str,
+    customer: &str,
+    authenticated: Option<bool>,
+) -> Result<String, ApiError> {
     let intent = setup_intents::create(world, &json!({ "customer": customer }));
     setup_intents::save(world, &intent, method, authenticated)?;
     Ok(intent)
@@ -177,7 +238,14 @@ fn subscribe(
     match method {
         Some(method) if session.int("amount_total") > 0 => {
             let data = json!({ "description": "Subscription creation", "setup_future_usage": "off_session" });
-            intent = Some(collect(world, session, method, customer, authenticated, &data)?);
+            intent = Some(collect(
+                world,
+                session,
+                method,
+                customer,
+                authenticated,
+                &data,
+            )?);
         }
         Some(method) => {
             save(world, method, customer, authenticated)?;
@@ -185,12 +253,30 @@ fn subscribe(
         None => {}
     }
     let data = session.at("_subscription_data").clone();
-    let (recurring, once): (Vec<&Value>, Vec<&Value>) =
-        session.items("_line_items").iter().partition(|line| line.is_set("price/recurring"));
-    let stored = |line: &Value| world.object(line.text("price/id")).cloned().unwrap_or_default();
-    let items: Vec<_> =
-        recurring.iter().map(|line| (stored(line), line.int("quantity"), line.at("metadata").clone())).collect();
-    let price = items.first().map_or(&Value::Null, |(price, _, _)| price).clone();
+    let (recurring, once): (Vec<&Value>, Vec<&Value>) = session
+        .items("_line_items")
+        .iter()
+        .partition(|line| line.is_set("price/recurring"));
+    let stored = |line: &Value| {
+        world
+            .object(line.text("price/id"))
+            .cloned()
+            .unwrap_or_default()
+    };
+    let items: Vec<_> = recurring
+        .iter()
+        .map(|line| {
+            (
+                stored(line),
+                line.int("quantity"),
+                line.at("metadata").clone(),
+            )
+        })
+        .collect();
+    let price = items
+        .first()
+        .map_or(&Value::Null, |(price, _, _)| price)
+        .clone();
     let mut params = data.clone();
     params.set("automatic_tax", session.at("automatic_tax").clone());
     let draft = Beginning {
@@ -202,11 +288,11 @@ fn subscribe(
         default_payment_method: method,
         params: &params,
     };
-    let subscription = subscriptions::build(world, &draft);
+    let subscription = beginning::build(world, &draft);
     let once: Vec<Value> = once.into_iter().cloned().collect();
     add_once(world, &once, customer, session.text("currency"))?;
     let id = subscription.text("id").to_owned();
-    let invoice = subscriptions::start(world, subscription, intent.as_deref())?;
+    let invoice = beginning::start(world, subscription, intent.as_deref())?;
     if let Some(intent) = &intent {
         settle(world, &invoice, intent);
     }
@@ -219,7 +305,12 @@ fn subscribe(
 }
 
 /// One-time prices in a subscription's session go onto its first invoice.
-fn add_once(world: &mut World, lines: &[Value], customer: &str, currency: &str) -> Result<(), ApiError> {
+fn add_once(
+    world: &mut World,
+    lines: &[Value],
+    customer: &str,
+    currency: &str,
+) -> Result<(), ApiError> {
     for line in lines {
         let params = json!({
             "customer": customer, "currency": currency, "quantity": line.int("quantity"),
@@ -236,7 +327,7 @@ fn settle(world: &mut World, invoice: &str, intent: &str) {
         intent.set("_invoice", invoice);
         world.put(intent);
     }
-    invoices::settle(world, invoice, &Ok(PayOutcome::Complete));
+    collection::settle(world, invoice, &Ok(PayOutcome::Complete));
 }
 
 fn complete(world: &mut World, mut session: Value) {

@@ -1,0 +1,193 @@
+//! One user, one customer, one reservation, one live subscription: the promise P5.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::harness::{DAY, GOOD_CARD, World};
+
+/// All customers at the sandbox that belong to a user.
+async fn customers(world: &World, user: &str) -> Vec<Value> {
+    let listed = world.stripe_get("/v1/customers?limit=100").await;
+    let all = listed["data"].as_array().unwrap().iter();
+    all.filter(|customer| customer["metadata"]["user_id"] == user)
+        .cloned()
+        .collect()
+}
+
+async fn open_sessions(world: &World, customer: &str) -> Vec<Value> {
+    let listed = world
+        .stripe_get(&format!(
+            "/v1/checkout/sessions?customer={customer}&limit=100"
+        ))
+        .await;
+    let all = listed["data"].as_array().unwrap().iter();
+    all.filter(|session| session["status"] == "open")
+        .cloned()
+        .collect()
+}
+
+#[tokio::test]
+async fn f08_twenty_clicks_at_once_are_one_customer_and_one_session() {
+    let world = World::start().await;
+    let wanted = json!({"plan": "pro", "interval": "month"});
+    let clicks = (0..20)
+        .map(|_| world.checkout("alice", &wanted))
+        .collect::<Vec<_>>();
+    let mut urls = BTreeSet::new();
+    for answer in join_all(clicks).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        urls.insert(answer.body["url"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(urls.len(), 1, "{urls:?}");
+    let customers = customers(&world, "alice").await;
+    assert_eq!(customers.len(), 1, "f09: one customer");
+    assert_eq!(
+        open_sessions(&world, customers[0]["id"].as_str().unwrap())
+            .await
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn f08_twenty_clicks_for_different_things_leave_one_open_session() {
+    let world = World::start().await;
+    let plans = ["starter", "pro"].map(|plan| json!({"plan": plan, "interval": "month"}));
+    let clicks = (0..20)
+        .map(|n| world.checkout("alice", &plans[n % 2]))
+        .collect::<Vec<_>>();
+    for answer in join_all(clicks).await {
+        assert!(matches!(answer.status, 200 | 503), "{answer:?}");
+    }
+    let customers = customers(&world, "alice").await;
+    assert_eq!(customers.len(), 1);
+    assert_eq!(
+        open_sessions(&world, customers[0]["id"].as_str().unwrap())
+            .await
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_same_purchase_again_is_the_same_session_and_another_one_closes_it() {
+    let world = World::start().await;
+    let first = world
+        .checkout("alice", &json!({"plan": "starter"}))
+        .await
+        .body;
+    let again = world
+        .checkout("alice", &json!({"plan": "starter", "interval": "month"}))
+        .await
+        .body;
+    assert_eq!(first, again);
+    let other = world.checkout("alice", &json!({"plan": "pro"})).await.body;
+    assert_ne!(first["session_id"], other["session_id"]);
+    let refused = world
+        .pay(first["session_id"].as_str().unwrap(), GOOD_CARD)
+        .await;
+    assert_ne!(
+        refused.status, 200,
+        "f30: the first session cannot be paid any more"
+    );
+}
+
+#[tokio::test]
+async fn f08_a_payment_that_no_event_told_of_is_found_before_a_second_checkout() {
+    let world = World::start().await;
+    let opened = world
+        .checkout("alice", &json!({"plan": "starter"}))
+        .await
+        .body;
+    world.stop_delivery().await;
+    world
+        .pay(opened["session_id"].as_str().unwrap(), GOOD_CARD)
+        .await;
+    assert_eq!(
+        world.me("alice").await["access"],
+        "inactive",
+        "no event has arrived"
+    );
+    let second = world.checkout("alice", &json!({"plan": "pro"})).await;
+    assert_eq!(
+        (second.status, &second.body["code"]),
+        (409, &json!("already_subscribed"))
+    );
+    assert_eq!(
+        world.me("alice").await["access"],
+        "active",
+        "what was found is kept"
+    );
+}
+
+#[tokio::test]
+async fn f27_a_second_trial_is_not_given() {
+    let world = World::start().await;
+    let me = world.subscribe("alice", "pro").await;
+    assert_eq!(me["access"], "trialing");
+    let customer = me["stripe_customer_id"].as_str().unwrap();
+    let listed = world
+        .stripe_get(&format!("/v1/subscriptions?customer={customer}"))
+        .await;
+    let path = format!(
+        "/v1/subscriptions/{}",
+        listed["data"][0]["id"].as_str().unwrap()
+    );
+    world
+        .stripe_post(&path, &[("cancel_at_period_end", "true")])
+        .await;
+    world.advance(15 * DAY).await;
+    assert_eq!(world.me("alice").await["access"], "inactive");
+    assert_eq!(
+        world.subscribe("alice", "pro").await["access"],
+        "active",
+        "paid at once"
+    );
+}
+
+#[tokio::test]
+async fn f20_a_customer_deleted_at_stripe_is_replaced() {
+    let world = World::start().await;
+    let first = world.subscribe("alice", "starter").await["stripe_customer_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let url = format!(
+        "{}/v1/customers/{first}",
+        world.stack.addresses().sandbox.clone().unwrap()
+    );
+    let key = world.variable("STRIPE_SECRET_KEY");
+    let deleted = reqwest::Client::new()
+        .delete(url)
+        .bearer_auth(key)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(deleted.status(), 200);
+    world.settle().await;
+    let again = world.subscribe("alice", "starter").await;
+    assert_eq!(again["access"], "active");
+    assert_ne!(again["stripe_customer_id"], json!(first));
+}
+
+#[tokio::test]
+async fn a_session_that_expired_is_replaced() {
+    let world = World::start().await;
+    let first = world
+        .checkout("alice", &json!({"plan": "starter"}))
+        .await
+        .body;
+    world.advance(DAY).await;
+    let second = world
+        .checkout("alice", &json!({"plan": "starter"}))
+        .await
+        .body;
+    assert_ne!(first["session_id"], second["session_id"]);
+    let customer = customers(&world, "alice").await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(open_sessions(&world, &customer).await.len(), 1);
+}

@@ -1,0 +1,232 @@
+//! Stopped between any two steps and started again: nothing is lost and nothing is doubled. And the
+//! same for every reply that is lost on its way.
+
+use jiff::Timestamp;
+use lambda_http::{Body, Request, Response};
+use local::invocation;
+use serde_json::{Value, json};
+use shared::http::HttpClient;
+
+use crate::faults::{Fault, Faulty};
+use crate::harness::{Attribute, GOOD_CARD, World, captured};
+
+/// More requests than any function makes for one call.
+const REQUESTS_MAX: usize = 40;
+
+const ALL_FAULTS: [Fault; 4] = [
+    Fault::EndsBefore,
+    Fault::EndsAfter,
+    Fault::BreaksBefore,
+    Fault::ReplyLost,
+];
+
+fn event(path: &str, header: (&str, &str), body: &str) -> Value {
+    let captured = captured(
+        &[header, ("content-type", "application/json")],
+        path,
+        body.as_bytes(),
+    );
+    local::event::http_api(&captured, &format!("POST {path}"))
+}
+
+/// Invokes a function as Lambda does, in this task, so that a test can end it.
+async fn invoke<H, F>(event: Value, now: Timestamp, handler: H) -> Option<(u16, Value)>
+where
+    H: FnOnce(Request) -> F + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let response = invocation::invoke(event, &format!("crash-{number}"), now, handler)
+        .await
+        .ok()?;
+    Some((
+        response.status().as_u16(),
+        serde_json::from_slice(response.body()).unwrap_or_default(),
+    ))
+}
+
+async fn checkout(world: &World, user: &str, http: HttpClient) -> Option<(u16, Value)> {
+    let state = checkout::State::new(&world.environment(), http).unwrap();
+    let authorization = format!("Bearer {}", world.token(user));
+    let body = json!({"plan": "starter", "interval": "month"}).to_string();
+    let event = event(
+        "/api/billing/checkout-session",
+        ("authorization", &authorization),
+        &body,
+    );
+    let now = world.now();
+    invoke(event, now, move |request| async move {
+        checkout::handle(&state, request, now).await
+    })
+    .await
+}
+
+async fn webhook(world: &World, stripe_event: &Value, http: HttpClient) -> Option<(u16, Value)> {
+    let state = webhook::State::new(&world.environment(), http).unwrap();
+    let body = stripe_event.to_string();
+    let signature = world.signature(body.as_bytes(), world.now());
+    let event = event(
+        "/api/webhooks/stripe",
+        ("stripe-signature", &signature),
+        &body,
+    );
+    let now = world.now();
+    invoke(event, now, move |request| async move {
+        webhook::handle(&state, request, now).await
+    })
+    .await
+}
+
+async fn customers_and_sessions(world: &World, user: &str) -> (usize, usize) {
+    let customers = world.stripe_get("/v1/customers?limit=100").await;
+    let all = customers["data"].as_array().unwrap().iter();
+    let of_user: Vec<&Value> = all
+        .filter(|customer| customer["metadata"]["user_id"] == user)
+        .collect();
+    let mut open = 0;
+    for customer in &of_user {
+        let id = customer["id"].as_str().unwrap();
+        let listed = world
+            .stripe_get(&format!("/v1/checkout/sessions?customer={id}"))
+            .await;
+        open += listed["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|session| session["status"] == "open")
+            .count();
+    }
+    (of_user.len(), open)
+}
+
+#[tokio::test]
+async fn f39_a_checkout_stopped_anywhere_is_taken_up_again() {
+    let world = World::start().await;
+    for fault in ALL_FAULTS {
+        let mut at = 0;
+        loop {
+            assert!(at < REQUESTS_MAX);
+            let user = format!("user-{fault:?}-{at}");
+            let faulty = Faulty::new(at, fault);
+            let first = faulty
+                .run(checkout(&world, &user, faulty.client()))
+                .await
+                .flatten();
+            if !faulty.was_met() {
+                assert_eq!(first.unwrap().0, 200);
+                assert!(at >= 8, "the flow has at least these steps");
+                break;
+            }
+            let second = checkout(&world, &user, HttpClient::new()).await.unwrap();
+            assert_eq!(second.0, 200, "{fault:?} at {at}: {second:?}");
+            assert_eq!(
+                customers_and_sessions(&world, &user).await,
+                (1, 1),
+                "{fault:?} at {at}"
+            );
+            if let Some((200, body)) = first {
+                assert_eq!(body["url"], second.1["url"], "{fault:?} at {at}");
+            }
+            at += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn f32_an_event_stopped_anywhere_takes_effect_exactly_once() {
+    let world = World::start().await;
+    world.stop_delivery().await;
+    for fault in ALL_FAULTS {
+        let mut at = 0;
+        loop {
+            assert!(at < REQUESTS_MAX);
+            let user = format!("user-{fault:?}-{at}");
+            let opened = world.checkout(&user, &json!({"pack": "tokens_1000"})).await;
+            world
+                .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
+                .await;
+            let customer = world.me(&user).await["stripe_customer_id"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            let events = world.events_of(&customer).await;
+            let completed = events
+                .iter()
+                .find(|event| event["type"] == "checkout.session.completed")
+                .unwrap();
+
+            let faulty = Faulty::new(at, fault);
+            let first = faulty
+                .run(webhook(&world, completed, faulty.client()))
+                .await
+                .flatten();
+            if let Some((status, body)) = &first {
+                let durable = marker(&world, completed).await.is_some();
+                assert!(
+                    *status == 503 || durable,
+                    "P1: {fault:?} at {at}: {status} {body}"
+                );
+            }
+            let second = webhook(&world, completed, HttpClient::new()).await.unwrap();
+            assert_eq!(second.0, 200, "{fault:?} at {at}: {second:?}");
+            let applied = [first.clone(), Some(second)].into_iter().flatten();
+            let applied = applied
+                .filter(|(_, body)| body["outcome"] == "applied")
+                .count();
+            assert!(applied <= 1, "{fault:?} at {at}");
+            assert_eq!(
+                world.me(&user).await["tokens"]["balance"],
+                1_000,
+                "{fault:?} at {at}"
+            );
+            assert_eq!(
+                marker(&world, completed).await.as_deref(),
+                Some("applied"),
+                "{fault:?} at {at}"
+            );
+            if !faulty.was_met() {
+                assert_eq!(first.unwrap().1["outcome"], "applied");
+                assert!(at >= 4, "catalogue, batch, fetch, transaction");
+                break;
+            }
+            at += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn f32_our_own_lost_reply_is_not_taken_for_a_duplicate() {
+    let world = World::start().await;
+    world.stop_delivery().await;
+    let opened = world
+        .checkout("alice", &json!({"pack": "tokens_1000"}))
+        .await;
+    world
+        .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
+        .await;
+    let customer = world.me("alice").await["stripe_customer_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let events = world.events_of(&customer).await;
+    let completed = events
+        .iter()
+        .find(|event| event["type"] == "checkout.session.completed")
+        .unwrap();
+    // Catalogue, batch, fetch: the fourth request is the transaction.
+    let faulty = Faulty::new(3, Fault::ReplyLost);
+    let (status, body) = webhook(&world, completed, faulty.client()).await.unwrap();
+    assert!(faulty.sent() > 4, "it was looked for or sent again");
+    assert_eq!((status, &body["outcome"]), (200, &json!("applied")));
+}
+
+async fn marker(world: &World, event: &Value) -> Option<String> {
+    let item = world
+        .item(&format!("EVENT#{}", event["id"].as_str().unwrap()), "EVENT")
+        .await?;
+    match item.get("outcome") {
+        Some(Attribute::S(outcome)) => Some(outcome.clone()),
+        other => panic!("{other:?}"),
+    }
+}

@@ -7,6 +7,7 @@ As a program it runs a command beside one, with the variables of its `dev.env` i
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,9 @@ import urllib.request
 
 GATEWAY, DYNAMODB, ISSUER, SANDBOX = "TOLLGATE_URL", "AWS_ENDPOINT_URL_DYNAMODB", "OIDC_ISSUERS", "STRIPE_API_BASE"
 CARD = "4242424242424242"
+
+# A step that runs out of time unwinds, so that what it has started ends with it.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("the step was stopped: it took too long"))
 
 
 class Dev:

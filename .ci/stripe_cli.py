@@ -8,6 +8,7 @@ usage: stripe_cli.py BINARY
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,10 +33,9 @@ class Listen:
     def __init__(self, dev, environment):
         command = ["stripe", "listen", "--skip-update", "--api-base", api_base(dev), "--api-key", KEY, "--all-snapshot"]
         command += ["--forward-to", dev[GATEWAY].removeprefix("http://") + "/api/webhooks/stripe"]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         self.lines = []
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        self.process = subprocess.Popen(command, env=environment, text=True, start_new_session=True, **pipes)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
@@ -66,7 +66,7 @@ class Listen:
         until(f"{', '.join(sorted(types))} came and all that came is answered", all_answered, self.alive, seconds=30)
 
     def end(self):
-        self.process.terminate()
+        os.killpg(self.process.pid, signal.SIGTERM)  # npm's wrapper and the CLI itself.
         self.process.wait(10)
         self.reader.join(5)
 

@@ -4,6 +4,8 @@
 //! Creates and updates by lookup key; never deletes. The difference is worked out first and can be shown
 //! without being made.
 
+pub mod command;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -5,5 +5,7 @@
 pub mod catalog;
 pub mod demo;
 pub mod dev;
+pub mod environment;
+pub mod sign;
 pub mod start;
 pub mod token;

@@ -1,6 +1,6 @@
 //! The `tollgate` command: reads arguments and environment, runs one command, prints.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +10,8 @@ use local::listeners::Ports;
 use local::stack::Options;
 use local::stripe::Stripe;
 use shared::config::Environment;
-use tollgate::{demo, dev, token};
+use tollgate::catalog::command::{Mode, check, sync};
+use tollgate::{demo, dev, environment, sign, start, token};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -30,6 +31,49 @@ enum Command {
     Token(TokenArguments),
     /// Walk one subscriber through sign-up, payment, renewal, grace, recovery and cancellation
     Demo,
+    /// Work with catalog.toml: what is sold
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+    /// Print the Stripe-Signature header of the payload on standard input
+    Sign(SignArguments),
+}
+
+#[derive(Subcommand)]
+enum CatalogCommand {
+    /// Show what differs between the file and Stripe, then create and update; nothing is deleted
+    Sync(SyncArguments),
+    /// Read the file and say what it sells, without asking Stripe
+    Check {
+        /// The catalogue
+        #[arg(long, value_name = "PATH", default_value = start::CATALOG_FILE)]
+        file: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct SyncArguments {
+    /// The catalogue
+    #[arg(long, value_name = "PATH", default_value = start::CATALOG_FILE)]
+    file: PathBuf,
+    /// File whose NAME=value lines stand for what the environment does not say [default: .tollgate/dev.env, if there]
+    #[arg(long, value_name = "PATH")]
+    env_file: Option<PathBuf>,
+    /// Show the difference and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(clap::Args)]
+struct SignArguments {
+    /// The signing secret [default: STRIPE_WEBHOOK_SECRET of the environment or of the running `dev`]
+    #[arg(long, value_name = "WHSEC")]
+    secret: Option<String>,
+    /// The signature's timestamp, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    at: Option<i64>,
+    /// File whose NAME=value lines stand for what the environment does not say [default: .tollgate/dev.env, if there]
+    #[arg(long, value_name = "PATH")]
+    env_file: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -67,6 +111,11 @@ async fn main() -> ExitCode {
         Command::Dev(arguments) => run_dev(arguments).await,
         Command::Token(arguments) => run_token(arguments).await,
         Command::Demo => demo::demo(&mut io::stdout()).await.map_err(Into::into),
+        Command::Catalog(CatalogCommand::Sync(arguments)) => run_sync(arguments).await,
+        Command::Catalog(CatalogCommand::Check { file }) => {
+            check(&file, &mut io::stdout()).map_err(Into::into)
+        }
+        Command::Sign(arguments) => run_sign(arguments),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,8 +159,37 @@ fn list(comma_separated: &str) -> Vec<String> {
     entries.map(str::to_owned).collect()
 }
 
+async fn run_sync(arguments: SyncArguments) -> Ended {
+    let environment = environment::merged(process_variables(), arguments.env_file.as_deref())?;
+    let mode = if arguments.dry_run {
+        Mode::DryRun
+    } else {
+        Mode::Apply
+    };
+    let out = &mut io::stdout();
+    Ok(sync(&arguments.file, &environment, mode, now(), out).await?)
+}
+
+fn run_sign(arguments: SignArguments) -> Ended {
+    let at = sign::moment(arguments.at, now())?;
+    let secret = match arguments.secret {
+        Some(secret) => Some(secret),
+        None => environment::merged(process_variables(), arguments.env_file.as_deref())?
+            .get("STRIPE_WEBHOOK_SECRET")
+            .map(str::to_owned),
+    };
+    let mut payload = Vec::new();
+    io::stdin().read_to_end(&mut payload)?;
+    let header = sign::header(&payload, secret.as_deref(), at)?;
+    Ok(writeln!(io::stdout(), "{header}")?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a main.rs reads the clock")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 async fn run_token(arguments: TokenArguments) -> Ended {
-    use std::io::Write;
     let TokenArguments {
         user,
         admin,
@@ -172,6 +250,10 @@ fn log_to_stderr() {
 }
 
 fn process_environment() -> Environment {
+    process_variables().into_iter().collect()
+}
+
+fn process_variables() -> Vec<(String, String)> {
     // A value that is not Unicode is not one of ours.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

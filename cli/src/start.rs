@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use local::stack::{self, Options, Stack};
+use local::stripe::Stripe;
 use shared::catalog::{Definition, InvalidDefinition};
 use shared::config::Environment;
 use shared::http::HttpClient;
@@ -39,11 +40,18 @@ pub enum Error {
 /// When a part does not start, or Stripe refuses the catalogue.
 pub async fn start(options: Options) -> Result<Stack, Error> {
     let definition = definition(Path::new(CATALOG_FILE))?;
+    let is_stripe_itself = matches!(options.stripe, Stripe::TestMode { .. });
     let stack = Stack::start(options).await?;
     let environment: Environment = stack.environment().iter().cloned().collect();
     let now = stack.clock().now();
     let sync = Sync::new(&environment, &HttpClient::new())?;
     let plan = sync.plan(&definition, now).await?;
+    if is_stripe_itself {
+        // What is made in somebody's account is said; the sandbox is ours.
+        for action in plan.actions() {
+            tracing::info!("catalogue at Stripe: {action}");
+        }
+    }
     sync.apply(&definition, plan, now).await?;
     Ok(stack)
 }

@@ -53,17 +53,32 @@ pub fn remove(path: &Path, variables: &[(String, String)]) {
 /// # Errors
 /// When the file or the variable is missing.
 pub fn read(path: &Path, name: &'static str) -> Result<String, Error> {
-    let contents = fs::read_to_string(path).map_err(|source| {
+    find(&contents(path)?, name).ok_or_else(|| Error::NoVariable {
+        path: path.to_owned(),
+        name,
+    })
+}
+
+/// Reads all variables.
+///
+/// # Errors
+/// When the file is missing.
+pub fn read_all(path: &Path) -> Result<Vec<(String, String)>, Error> {
+    let contents = contents(path)?;
+    let assignments = assignments(&contents);
+    Ok(assignments
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect())
+}
+
+fn contents(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| {
         let path = path.to_owned();
         if source.kind() == io::ErrorKind::NotFound {
             Error::Missing(path)
         } else {
             Error::Read { path, source }
         }
-    })?;
-    find(&contents, name).ok_or_else(|| Error::NoVariable {
-        path: path.to_owned(),
-        name,
     })
 }
 
@@ -74,9 +89,12 @@ fn render(variables: &[(String, String)]) -> String {
         .collect()
 }
 
+fn assignments(contents: &str) -> impl Iterator<Item = (&str, &str)> {
+    contents.lines().filter_map(|line| line.split_once('='))
+}
+
 fn find(contents: &str, name: &str) -> Option<String> {
-    let mut assignments = contents.lines().filter_map(|line| line.split_once('='));
-    assignments
+    assignments(contents)
         .find(|(found, _)| *found == name)
         .map(|(_, value)| value.to_owned())
 }
@@ -95,6 +113,8 @@ mod tests {
         assert_eq!(contents, "A=http://localhost:1\nB=x=y\n");
         assert_eq!(find(&contents, "B").as_deref(), Some("x=y"));
         assert_eq!(find(&contents, "C"), None);
+        let all: Vec<_> = assignments(&contents).collect();
+        assert_eq!(all, [("A", "http://localhost:1"), ("B", "x=y")]);
     }
 
     #[test]

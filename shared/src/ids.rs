@@ -75,3 +75,15 @@ id!(
     /// A Stripe payment intent, `pi_…`.
     PaymentIntentId
 );
+id!(
+    /// A Stripe charge, `ch_…`.
+    ChargeId
+);
+id!(
+    /// A Stripe dispute, `dp_…` or `du_…`.
+    DisputeId
+);
+id!(
+    /// A Stripe payment method, `pm_…`.
+    PaymentMethodId
+);

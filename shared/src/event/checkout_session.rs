@@ -15,6 +15,9 @@ pub struct CheckoutSession {
     /// The payment of a one-time purchase.
     #[serde(default, deserialize_with = "payment_intent_id")]
     pub payment_intent: Option<PaymentIntentId>,
+    /// What it amounts to, in the smallest unit.
+    #[serde(default)]
+    pub amount_total: Option<i64>,
     /// What Tollgate wrote on it.
     #[serde(default, deserialize_with = "or_default")]
     pub metadata: SessionMetadata,

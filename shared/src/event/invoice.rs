@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Metadata;
-use crate::ids::{InvoiceId, SubscriptionId, UserId};
+use crate::ids::{InvoiceId, PriceId, SubscriptionId, UserId};
 use crate::subscription::Expandable;
 
 /// An invoice as it stood at some moment.
@@ -57,6 +57,15 @@ pub enum InvoiceStatus {
     Unknown = 0,
 }
 
+/// Something that a period's invoice bills.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BilledItem {
+    /// Its price.
+    pub price_id: PriceId,
+    /// How often it is billed.
+    pub quantity: u64,
+}
+
 impl Invoice {
     /// The later of two views of one invoice: a join, so that order and repetition do not matter.
     pub fn join(self, other: Self) -> Self {
@@ -82,6 +91,7 @@ struct StripeInvoice {
     subscription_details: Option<SubscriptionDetails>,
     /// Since 2025-03-31.basil.
     parent: Option<Parent>,
+    billing_reason: Option<String>,
     lines: Option<Lines>,
 }
 
@@ -108,29 +118,60 @@ struct Lines {
 #[derive(Deserialize)]
 struct Line {
     metadata: Option<Metadata>,
+    quantity: Option<u64>,
+    /// Until 2025-03-31.basil.
+    price: Option<Expandable>,
+    #[serde(default)]
+    proration: bool,
+    /// Since 2025-03-31.basil.
+    pricing: Option<Pricing>,
+    parent: Option<LineParent>,
 }
 
-/// The invoice, and the user whom its subscription's metadata names.
-pub(super) fn parse(object: &str) -> Result<(Invoice, Option<UserId>), serde_json::Error> {
+#[derive(Deserialize)]
+struct Pricing {
+    price_details: Option<PriceDetails>,
+}
+
+#[derive(Deserialize)]
+struct PriceDetails {
+    price: Option<Expandable>,
+}
+
+#[derive(Deserialize)]
+struct LineParent {
+    subscription_item_details: Option<SubscriptionItemDetails>,
+}
+
+#[derive(Deserialize)]
+struct SubscriptionItemDetails {
+    #[serde(default)]
+    proration: bool,
+}
+
+impl Line {
+    fn billed(self) -> Option<BilledItem> {
+        let details = self.parent.and_then(|parent| parent.subscription_item_details);
+        if self.proration || details.is_some_and(|details| details.proration) {
+            return None;
+        }
+        let priced = self.pricing.and_then(|pricing| pricing.price_details?.price).or(self.price)?;
+        Some(BilledItem { price_id: priced.id().into(), quantity: self.quantity.unwrap_or(1) })
+    }
+}
+
+/// The invoice, the items of the period that it bills, and the user whom its subscription's metadata
+/// names. An invoice for a change within a period bills no period.
+pub(super) fn parse(object: &str) -> Result<(Invoice, Vec<BilledItem>, Option<UserId>), serde_json::Error> {
     let invoice: StripeInvoice = serde_json::from_str(object)?;
-    let details = invoice
-        .parent
-        .and_then(|parent| parent.subscription_details)
-        .or(invoice.subscription_details);
-    let (named, metadata) = details
-        .map(|details| (details.subscription, details.metadata))
-        .unwrap_or_default();
-    let on_lines = || {
-        invoice.lines.and_then(|lines| {
-            lines
-                .data
-                .into_iter()
-                .find_map(|line| line.metadata?.user_id)
-        })
-    };
-    let user = metadata
-        .and_then(|metadata| metadata.user_id)
-        .or_else(on_lines);
+    let details = invoice.parent.and_then(|parent| parent.subscription_details).or(invoice.subscription_details);
+    let (named, metadata) = details.map(|details| (details.subscription, details.metadata)).unwrap_or_default();
+    let lines = invoice.lines.map(|lines| lines.data).unwrap_or_default();
+    let on_lines = || lines.iter().find_map(|line| line.metadata.as_ref()?.user_id.clone());
+    let user = metadata.and_then(|metadata| metadata.user_id).or_else(on_lines);
+    let bills_period =
+        matches!(invoice.billing_reason.as_deref(), Some("subscription_create" | "subscription_cycle"));
+    let items = if bills_period { lines.into_iter().filter_map(Line::billed).collect() } else { Vec::new() };
     let view = Invoice {
         status: invoice.status.unwrap_or(InvoiceStatus::Draft),
         attempt_count: invoice.attempt_count,
@@ -138,13 +179,11 @@ pub(super) fn parse(object: &str) -> Result<(Invoice, Option<UserId>), serde_jso
         total: invoice.total,
         currency: invoice.currency,
         created: invoice.created,
-        subscription_id: named
-            .or(invoice.subscription)
-            .map(|subscription| subscription.id().into()),
+        subscription_id: named.or(invoice.subscription).map(|subscription| subscription.id().into()),
         number: invoice.number,
         id: invoice.id,
     };
-    Ok((view, user))
+    Ok((view, items, user))
 }
 
 #[cfg(test)]

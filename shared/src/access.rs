@@ -106,6 +106,9 @@ fn by_subscription(
     if subscription.cancel_at.is_some_and(|end| now >= end) {
         return nothing;
     }
+    if subscription.awaits_payment {
+        return nothing;
+    }
     // A period that is over without word of the next one: a renewal that we have not heard of, or
     // that was not paid. The grace that a failed payment has covers both.
     let paid_for = |level| {
@@ -202,6 +205,17 @@ mod tests {
             ending.cancel_at = Some(at(END));
             assert_eq!(level(ending, END).0, Level::Inactive, "{status:?}");
         }
+    }
+
+    #[test]
+    fn f23_a_period_that_awaits_its_payment_gives_nothing() {
+        let mut unpaid = subscription("sub_1", Active);
+        unpaid.awaits_payment = true;
+        assert_eq!(level(unpaid.clone(), START).0, Level::Inactive);
+        assert!(
+            account(vec![unpaid]).live_subscription().is_some(),
+            "and there is no second Checkout"
+        );
     }
 
     #[test]

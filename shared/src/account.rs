@@ -215,6 +215,21 @@ impl Account {
             .find(|subscription| subscription.id == *id)
     }
 
+    /// The customer does not exist at Stripe any more, nor do their subscriptions.
+    pub fn lose_customer(&mut self) {
+        self.customer_id = None;
+        self.customer_attempts = self.customer_attempts.saturating_add(1);
+        self.subscriptions = Vec::new();
+        self.checkout = None;
+    }
+
+    /// Whether the account already says of subscriptions what Stripe answered.
+    pub fn agrees_with(&self, fetched: &[Subscription]) -> bool {
+        let mut synced = self.clone();
+        synced.sync(fetched.to_vec(), Timestamp::MIN);
+        synced.same_facts(self)
+    }
+
     /// Whether both say the same of the user, whenever they were read.
     pub fn same_facts(&self, other: &Self) -> bool {
         Self {
@@ -254,6 +269,7 @@ pub(crate) mod tests {
             cancel_at: None,
             trial_end: None,
             ended_at: None,
+            awaits_payment: false,
             unpaid_since: None,
         }
     }

@@ -6,8 +6,13 @@
 use jiff::Timestamp;
 
 use crate::account::Account;
-use crate::catalog::Catalog;
-use crate::event::{CheckoutSession, Event, Invoice, PaymentStatus};
+use crate::catalog::{Catalog, Item};
+use crate::event::{
+    BilledItem, CheckoutSession, Event, InvoiceStatus, PaymentMethod, PaymentStatus,
+};
+use crate::event::{Charge, Invoice};
+use crate::ids::CustomerId;
+use crate::sale::{LedgerEntry, Sale, SaleId};
 use crate::subscription::Subscription;
 
 /// What is known before the event.
@@ -15,10 +20,19 @@ use crate::subscription::Subscription;
 pub struct Known {
     /// The user's account.
     pub account: Account,
-    /// The invoice that the event is about, if it was seen before.
-    pub invoice: Option<Invoice>,
-    /// Whether the payment that the event is about was granted before.
-    pub granted: bool,
+    /// The record that the event is about, as far as it was seen before.
+    pub record: Record,
+}
+
+/// A record beside the account that an event may change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// The event has none.
+    None,
+    /// An invoice or a payment, with its tokens.
+    Sale(SaleId, Sale),
+    /// A payment method, if it was seen before.
+    PaymentMethod(Option<PaymentMethod>),
 }
 
 /// The customer's subscriptions, as Stripe answered to a fetch that began after the account was read.
@@ -42,23 +56,12 @@ pub enum Decision {
 /// What one event changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Changes {
-    /// The account as it is to be.
-    pub account: Account,
-    /// The invoice as it is to be recorded.
-    pub invoice: Option<Invoice>,
-    /// Tokens to grant.
-    pub grant: Option<Grant>,
-}
-
-/// An entry of the token ledger, keyed by what was paid and not by the event that told us.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Grant {
-    /// The payment that it is for.
-    pub source: String,
-    /// How many tokens.
-    pub tokens: i64,
-    /// The catalogue's key of what was bought.
-    pub key: String,
+    /// The account as it is to be, if it changes.
+    pub account: Option<Account>,
+    /// The record as it is to be, if it changes.
+    pub record: Option<Record>,
+    /// Entries of the token ledger; their sum is already in the account's balance.
+    pub ledger: Vec<LedgerEntry>,
 }
 
 /// Whether the event may have changed the customer's subscriptions, so that they are to be fetched
@@ -66,265 +69,188 @@ pub struct Grant {
 pub fn concerns_subscriptions(event: &Event) -> bool {
     match event {
         Event::CheckoutSession(_) | Event::Subscription => true,
-        Event::Invoice(invoice) => invoice.subscription_id.is_some(),
+        Event::Invoice(invoice, _) => invoice.subscription_id.is_some(),
+        Event::Payment(_)
+        | Event::PaymentMethod(_)
+        | Event::Refund(_)
+        | Event::Dispute(_)
+        | Event::CustomerUpdated
+        | Event::CustomerDeleted => false,
     }
 }
 
-/// Decides one event.
+/// Decides one event about `customer_id`. A refund or dispute comes with the charge that it is of.
 pub fn decide(
     known: &Known,
+    customer_id: &CustomerId,
     event: &Event,
+    charge: Option<&Charge>,
     fetched: Option<Fetched>,
     catalog: &Catalog,
 ) -> Decision {
     let mut account = known.account.clone();
-    if let Some(fetched) = fetched {
+    // A customer who was replaced has no say about the user's subscriptions any more.
+    let is_current = account.customer_id.as_ref() == Some(customer_id);
+    if let Some(fetched) = fetched.filter(|_| is_current) {
         account.sync(fetched.subscriptions, fetched.at);
     }
-    let mut invoice_to_write = None;
-    let mut grant = None;
+    let mut record = known.record.clone();
+    let mut ledger = Vec::new();
     match event {
-        Event::Subscription => {}
-        Event::Invoice(invoice) => {
-            let joined = match &known.invoice {
-                Some(recorded) => recorded.clone().join(invoice.clone()),
-                None => invoice.clone(),
-            };
-            invoice_to_write = (known.invoice.as_ref() != Some(&joined)).then_some(joined);
-        }
-        Event::CheckoutSession(session) => {
-            close_checkout(&mut account, session);
-            grant = (!known.granted)
-                .then(|| pack_grant(session, catalog))
-                .flatten();
-        }
+        Event::CheckoutSession(session) => close_checkout(&mut account, session),
+        Event::CustomerDeleted if is_current => account.lose_customer(),
+        Event::Subscription
+        | Event::Invoice(..)
+        | Event::Payment(_)
+        | Event::PaymentMethod(_)
+        | Event::Refund(_)
+        | Event::Dispute(_)
+        | Event::CustomerUpdated
+        | Event::CustomerDeleted => {}
     }
-    if let Some(grant) = &grant {
-        account.token_balance = account.token_balance.saturating_add(grant.tokens);
+    match (&mut record, event) {
+        (Record::PaymentMethod(seen), Event::PaymentMethod(method)) => {
+            *seen = Some(
+                seen.take()
+                    .map_or_else(|| method.clone(), |seen| seen.join(method.clone())),
+            );
+        }
+        (Record::Sale(id, sale), event) => {
+            see(sale, event, charge);
+            ledger.extend(sale.grant(id, tokens_paid_for(event, catalog)));
+            ledger.extend(sale.correct(id));
+        }
+        (Record::None | Record::PaymentMethod(_), _) => {}
     }
-    if account.same_facts(&known.account) && invoice_to_write.is_none() {
+    for entry in &ledger {
+        account.token_balance = account.token_balance.saturating_add(entry.tokens);
+    }
+    let account = (!account.same_facts(&known.account)).then_some(account);
+    let record = (record != known.record).then_some(record);
+    if account.is_none() && record.is_none() {
         return Decision::NoChange;
     }
     Decision::Change(Box::new(Changes {
         account,
-        invoice: invoice_to_write,
-        grant,
+        record,
+        ledger,
     }))
 }
 
-/// What pays for a session, and so names the grant: its payment, or itself where there was nothing to pay.
-pub fn grant_source(session: &CheckoutSession) -> String {
-    session
-        .payment_intent
-        .as_ref()
-        .map_or_else(|| session.id.to_string(), ToString::to_string)
+/// Which sale an event is about. A refund or dispute needs the charge, and the invoice that it paid.
+pub fn sale_of(event: &Event, charge: Option<&Charge>) -> Option<SaleId> {
+    match event {
+        Event::Invoice(invoice, _) => Some(SaleId::Invoice(invoice.id.clone())),
+        Event::Payment(payment) => Some(SaleId::Payment(payment.id.to_string())),
+        Event::CheckoutSession(session) => session.metadata.pack.as_ref().map(|_| {
+            let paid = session.payment_intent.as_ref().map(ToString::to_string);
+            SaleId::Payment(paid.unwrap_or_else(|| session.id.to_string()))
+        }),
+        Event::Refund(_) | Event::Dispute(_) => {
+            charge.map(
+                |charge| match (&charge.invoice_id, &charge.payment_intent_id) {
+                    (Some(invoice_id), _) => SaleId::Invoice(invoice_id.clone()),
+                    (None, Some(payment)) => SaleId::Payment(payment.to_string()),
+                    (None, None) => SaleId::Payment(charge.id.to_string()),
+                },
+            )
+        }
+        Event::Subscription
+        | Event::PaymentMethod(_)
+        | Event::CustomerUpdated
+        | Event::CustomerDeleted => None,
+    }
+}
+
+fn see(sale: &mut Sale, event: &Event, charge: Option<&Charge>) {
+    match event {
+        Event::Invoice(invoice, _) => sale.see_invoice(invoice),
+        Event::Payment(payment) => sale.see_payment(payment),
+        Event::Refund(_) => {
+            if let Some(charge) = charge {
+                sale.see_refund(charge);
+            }
+        }
+        Event::Dispute(dispute) => {
+            if let Some(charge) = charge {
+                sale.see_dispute(dispute, charge);
+            }
+        }
+        Event::CheckoutSession(_)
+        | Event::Subscription
+        | Event::PaymentMethod(_)
+        | Event::CustomerUpdated
+        | Event::CustomerDeleted => {}
+    }
 }
 
 /// All of a session's events tell that nobody can pay it any more.
 fn close_checkout(account: &mut Account, session: &CheckoutSession) {
-    let is_this = account
+    let open = account
         .checkout
         .as_ref()
-        .and_then(|checkout| checkout.session.as_ref())
-        .is_some_and(|open| open.id == session.id);
-    if is_this {
+        .and_then(|checkout| checkout.session.as_ref());
+    if open.is_some_and(|open| open.id == session.id) {
         account.checkout = None;
     }
 }
 
+/// Tokens are granted by what is paid: a one-time pack by its session, everything that recurs by the
+/// invoice of each period.
+fn tokens_paid_for(event: &Event, catalog: &Catalog) -> i64 {
+    match event {
+        Event::CheckoutSession(session) => pack_tokens(session, catalog),
+        Event::Invoice(invoice, items) => period_tokens(invoice, items, catalog),
+        Event::Subscription
+        | Event::Payment(_)
+        | Event::PaymentMethod(_)
+        | Event::Refund(_)
+        | Event::Dispute(_)
+        | Event::CustomerUpdated
+        | Event::CustomerDeleted => 0,
+    }
+}
+
 /// A one-time pack is granted once its money is there; delayed methods such as SEPA say so later.
-fn pack_grant(session: &CheckoutSession, catalog: &Catalog) -> Option<Grant> {
-    let key = session.metadata.pack.as_deref()?;
-    let is_paid = match session.payment_status {
-        PaymentStatus::Paid | PaymentStatus::NoPaymentRequired => true,
-        PaymentStatus::Unpaid | PaymentStatus::Unknown => false,
-    };
-    let pack = catalog
-        .definition
-        .packs
-        .iter()
-        .find(|pack| pack.key == key && pack.interval.is_none())?;
+fn pack_tokens(session: &CheckoutSession, catalog: &Catalog) -> i64 {
+    match session.payment_status {
+        PaymentStatus::Paid | PaymentStatus::NoPaymentRequired => {}
+        PaymentStatus::Unpaid | PaymentStatus::Unknown => return 0,
+    }
+    let key = session.metadata.pack.as_deref();
     let quantity: i64 = session
         .metadata
         .quantity
         .as_deref()
         .unwrap_or("1")
         .parse()
-        .ok()
-        .filter(|q| *q > 0)?;
-    is_paid.then(|| Grant {
-        source: grant_source(session),
-        tokens: pack.tokens.saturating_mul(quantity),
-        key: key.to_owned(),
-    })
+        .unwrap_or_default();
+    let packs = &catalog.definition.packs;
+    let pack = packs
+        .iter()
+        .find(|pack| Some(pack.key.as_str()) == key && pack.interval.is_none());
+    pack.map_or(0, |pack| pack.tokens.saturating_mul(quantity.max(0)))
+}
+
+fn period_tokens(invoice: &Invoice, items: &[BilledItem], catalog: &Catalog) -> i64 {
+    match invoice.status {
+        InvoiceStatus::Paid => {}
+        InvoiceStatus::Draft
+        | InvoiceStatus::Open
+        | InvoiceStatus::Uncollectible
+        | InvoiceStatus::Void
+        | InvoiceStatus::Unknown => return 0,
+    }
+    let tokens = items.iter().map(|item| {
+        let each = match catalog.offer_of(&item.price_id).map(|offer| offer.item) {
+            Some(Item::Plan(plan, _)) => plan.tokens_per_period,
+            Some(Item::Pack(pack)) => pack.tokens,
+            None => 0,
+        };
+        each.saturating_mul(i64::try_from(item.quantity).unwrap_or_default())
+    });
+    tokens.fold(0, i64::saturating_add)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::account::tests::{START, account, at, subscription};
-    use crate::account::{Checkout, Purchase, PurchaseKind, Session};
-    use crate::catalog::tests::shipped;
-    use crate::subscription::SubscriptionStatus;
-
-    fn known(account: Account) -> Known {
-        Known {
-            account,
-            invoice: None,
-            granted: false,
-        }
-    }
-
-    fn session(id: &str, payment_status: &str, metadata: serde_json::Value) -> CheckoutSession {
-        serde_json::from_value(json!({
-            "id": id, "payment_status": payment_status, "payment_intent": "pi_1", "metadata": metadata,
-        }))
-        .unwrap()
-    }
-
-    fn changes(decision: Decision) -> Changes {
-        match decision {
-            Decision::Change(changes) => *changes,
-            Decision::NoChange => panic!("no change"),
-        }
-    }
-
-    #[test]
-    fn f01_state_comes_from_the_fetch_and_not_from_the_event() {
-        let active = subscription("sub_1", SubscriptionStatus::Active);
-        let fetched = || {
-            Some(Fetched {
-                at: at(START),
-                subscriptions: vec![active.clone()],
-            })
-        };
-        let first = changes(decide(
-            &known(account(vec![])),
-            &Event::Subscription,
-            fetched(),
-            &shipped(),
-        ));
-        assert_eq!(first.account.subscriptions, std::slice::from_ref(&active));
-        let again = decide(
-            &known(first.account),
-            &Event::Subscription,
-            fetched(),
-            &shipped(),
-        );
-        assert_eq!(again, Decision::NoChange);
-    }
-
-    #[test]
-    fn f23_a_pack_is_granted_when_its_money_is_there_and_once() {
-        let pack = json!({"pack": "tokens_1000", "quantity": "3"});
-        let catalog = shipped();
-        for (payment_status, granted, expected) in [
-            ("paid", false, Some(3_000)),
-            ("no_payment_required", false, Some(3_000)),
-            ("unpaid", false, None),
-            ("processing", false, None),
-            ("paid", true, None),
-        ] {
-            let known = Known {
-                granted,
-                ..known(account(vec![]))
-            };
-            let event = Event::CheckoutSession(session("cs_1", payment_status, pack.clone()));
-            let decided = decide(&known, &event, None, &catalog);
-            let tokens = match decided {
-                Decision::Change(changes) => Some(changes.account.token_balance),
-                Decision::NoChange => None,
-            };
-            assert_eq!(tokens, expected, "{payment_status} {granted}");
-        }
-    }
-
-    #[test]
-    fn f10_a_recurring_pack_is_not_granted_by_its_session() {
-        let event =
-            Event::CheckoutSession(session("cs_1", "paid", json!({"pack": "tokens_monthly"})));
-        assert_eq!(
-            decide(&known(account(vec![])), &event, None, &shipped()),
-            Decision::NoChange
-        );
-        for quantity in ["0", "-1", "x"] {
-            let metadata = json!({"pack": "tokens_1000", "quantity": quantity});
-            let event = Event::CheckoutSession(session("cs_1", "paid", metadata));
-            assert_eq!(
-                decide(&known(account(vec![])), &event, None, &shipped()),
-                Decision::NoChange
-            );
-        }
-    }
-
-    #[test]
-    fn a_session_ends_its_own_reservation_only() {
-        let mut holder = account(vec![]);
-        holder.checkout = Some(Checkout {
-            attempt: 1,
-            purchase: Purchase {
-                key: "pro".to_owned(),
-                kind: PurchaseKind::Plan,
-                price_id: "price_pro_month".into(),
-                recurring: true,
-                quantity: 1,
-                seats: None,
-                currency: "usd".to_owned(),
-                success_url: String::new(),
-                cancel_url: String::new(),
-                trial_days: None,
-                promotion_codes: false,
-                automatic_tax: false,
-            },
-            begun_at: at(START),
-            expires_at: at(START + 3600),
-            session: Some(Session {
-                id: "cs_1".into(),
-                url: String::new(),
-            }),
-        });
-        let other = Event::CheckoutSession(session("cs_2", "unpaid", json!({})));
-        assert_eq!(
-            decide(&known(holder.clone()), &other, None, &shipped()),
-            Decision::NoChange
-        );
-        let this = Event::CheckoutSession(session("cs_1", "unpaid", json!(null)));
-        assert_eq!(
-            changes(decide(&known(holder), &this, None, &shipped()))
-                .account
-                .checkout,
-            None
-        );
-    }
-
-    #[test]
-    fn an_invoice_is_recorded_in_its_latest_state() {
-        let invoice = |status: &str| -> Invoice {
-            serde_json::from_value(json!({
-                "id": "in_1", "status": status, "total": 2900, "currency": "usd", "created": START,
-            }))
-            .unwrap()
-        };
-        let paid = Known {
-            invoice: Some(invoice("paid")),
-            ..known(account(vec![]))
-        };
-        assert_eq!(
-            decide(&paid, &Event::Invoice(invoice("open")), None, &shipped()),
-            Decision::NoChange
-        );
-        let open = Known {
-            invoice: Some(invoice("open")),
-            ..known(account(vec![]))
-        };
-        let changes = changes(decide(
-            &open,
-            &Event::Invoice(invoice("paid")),
-            None,
-            &shipped(),
-        ));
-        assert_eq!(changes.invoice, Some(invoice("paid")));
-    }
-}
+mod tests;

@@ -145,20 +145,35 @@ impl Envelope {
     /// Reads the body of a webhook.
     pub fn parse(body: &[u8]) -> Result<Self, NotAnEvent> {
         let refuse = |error: &dyn std::fmt::Display| NotAnEvent(error.to_string());
-        let event: StripeEvent<'_> = serde_json::from_slice(body).map_err(|error| refuse(&error))?;
+        let event: StripeEvent<'_> =
+            serde_json::from_slice(body).map_err(|error| refuse(&error))?;
         let created = match event.created {
-            Created::Seconds(seconds) => Timestamp::from_second(seconds).map_err(|error| refuse(&error))?,
+            Created::Seconds(seconds) => {
+                Timestamp::from_second(seconds).map_err(|error| refuse(&error))?
+            }
             Created::Rfc3339(at) => at,
         };
         // A thin notification of a classic event has its type behind this prefix.
-        let event_type = event.r#type.strip_prefix("v1.").unwrap_or(&event.r#type).to_owned();
-        let (object, previous) =
-            event.data.map(|data| (data.object, data.previous_attributes)).unwrap_or_default();
+        let event_type = event
+            .r#type
+            .strip_prefix("v1.")
+            .unwrap_or(&event.r#type)
+            .to_owned();
+        let (object, previous) = event
+            .data
+            .map(|data| (data.object, data.previous_attributes))
+            .unwrap_or_default();
         let content = match (object, event.related_object) {
-            (Some(object), _) => content(&event_type, object.get(), previous.and_then(|p| p.customer)),
+            (Some(object), _) => {
+                content(&event_type, object.get(), previous.and_then(|p| p.customer))
+            }
             (None, Some(_)) if kind(&event_type).is_none() => Content::Other,
             (None, Some(related)) => Content::Thin(related),
-            (None, None) => return Err(NotAnEvent("it has neither an object nor a related one".to_owned())),
+            (None, None) => {
+                return Err(NotAnEvent(
+                    "it has neither an object nor a related one".to_owned(),
+                ));
+            }
         };
         Ok(Self {
             id: event.id,
@@ -239,8 +254,11 @@ struct Metadata {
 }
 
 fn content(event_type: &str, object: &str, previous_customer: Option<Expandable>) -> Content {
-    let Some(kind) = kind(event_type) else { return Content::Other };
-    acted(kind, object, previous_customer).unwrap_or_else(|error| Content::NotUnderstood(error.to_string()))
+    let Some(kind) = kind(event_type) else {
+        return Content::Other;
+    };
+    acted(kind, object, previous_customer)
+        .unwrap_or_else(|error| Content::NotUnderstood(error.to_string()))
 }
 
 fn acted(
@@ -249,7 +267,10 @@ fn acted(
     previous_customer: Option<Expandable>,
 ) -> Result<Content, serde_json::Error> {
     let subject: Subject = serde_json::from_str(object)?;
-    let mut user_hint = subject.metadata.and_then(|metadata| metadata.user_id).or(subject.client_reference_id);
+    let mut user_hint = subject
+        .metadata
+        .and_then(|metadata| metadata.user_id)
+        .or(subject.client_reference_id);
     let event = match kind {
         Kind::CheckoutSession => Event::CheckoutSession(serde_json::from_str(object)?),
         Kind::Subscription => Event::Subscription,
@@ -260,7 +281,7 @@ fn acted(
         }
         Kind::PaymentIntent => Event::Payment(payment_intent::parse(object)?),
         Kind::PaymentMethod => Event::PaymentMethod(payment_method::parse(object)?),
-        Kind::Charge => Event::Refund(charge::parse(object)?),
+        Kind::Charge => Event::Refund(Charge::parse(object)?),
         Kind::Dispute => Event::Dispute(serde_json::from_str(object)?),
         Kind::CustomerUpdated => Event::CustomerUpdated,
         Kind::CustomerDeleted => Event::CustomerDeleted,
@@ -268,7 +289,10 @@ fn acted(
     let customer_id = match kind {
         Kind::CustomerUpdated | Kind::CustomerDeleted => Some(CustomerId::from(subject.id)),
         // A detached payment method names the customer only in what it was before.
-        Kind::PaymentMethod => subject.customer.or(previous_customer).map(|customer| customer.id().into()),
+        Kind::PaymentMethod => subject
+            .customer
+            .or(previous_customer)
+            .map(|customer| customer.id().into()),
         Kind::CheckoutSession
         | Kind::Subscription
         | Kind::Invoice
@@ -277,7 +301,15 @@ fn acted(
         | Kind::Dispute => subject.customer.map(|customer| customer.id().into()),
     };
     let about_nobody = customer_id.is_none() && !matches!(kind, Kind::Dispute);
-    Ok(if about_nobody { Content::Other } else { Content::Acted(Acted { customer_id, user_hint, event }) })
+    Ok(if about_nobody {
+        Content::Other
+    } else {
+        Content::Acted(Acted {
+            customer_id,
+            user_hint,
+            event,
+        })
+    })
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ pub enum Error {
     /// The request could not be built; nothing was sent.
     #[error("the request could not be built: {0}")]
     Request(String),
-    /// The response was longer than [`RESPONSE_LIMIT_BYTES`].
+    /// The response was longer than `RESPONSE_LIMIT_BYTES`.
     #[error("the response is too long")]
     TooLong,
 }

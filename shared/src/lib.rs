@@ -18,6 +18,7 @@ pub mod oidc;
 pub mod problem;
 pub mod process;
 pub mod request;
+pub mod sale;
 pub mod secrets;
 pub mod signature;
 pub mod store;

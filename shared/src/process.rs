@@ -5,15 +5,20 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::decide::{Decision, Fetched, concerns_subscriptions, decide};
-use crate::event::{Content, Envelope, Event};
-use crate::ids::{CustomerId, EventId, UserId};
+use crate::decide::{Decision, Fetched, Known, concerns_subscriptions, decide, sale_of};
+use crate::event::{Acted, Charge, Content, Envelope, Event, RelatedObject};
+use crate::ids::{CustomerId, EventId};
 use crate::secrets::Secrets;
-use crate::store::{self, Committed, Marker, Outcome, Store, backoff};
-use crate::stripe::{Call, Stripe};
+use crate::store::{self, Committed, Marker, Outcome, RecordKey, Store, backoff};
+use crate::stripe::{self, Call, Stripe};
+use crate::subscription::Subscription;
+
+mod keep;
+
+pub use keep::park_unreadable;
 
 /// How often an event is decided anew because somebody else wrote the account first.
 const FENCE_ATTEMPTS: u32 = 24;
@@ -23,13 +28,6 @@ const WORK_LIMIT: Duration = Duration::from_millis(6_000);
 
 /// How long putting it off may take.
 const RECORD_LIMIT: Duration = Duration::from_millis(1_500);
-
-/// When a pending event is tried first; the wait doubles with each attempt.
-const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(10);
-const RETRY_AFTER_LIMIT: SignedDuration = SignedDuration::from_hours(1);
-
-/// How often an event is tried before a person must look; with the waits above, about twelve hours.
-const ATTEMPTS_MAX: u32 = 20;
 
 /// What an event needs on its way.
 #[derive(Clone, Copy, Debug)]
@@ -75,42 +73,6 @@ pub struct Delivery<'d> {
     pub now: Timestamp,
 }
 
-/// Deals again with an event that was kept. `None` when somebody else has dealt with it meanwhile, or its
-/// body cannot be read.
-pub async fn retry(
-    context: Context<'_>,
-    id: &EventId,
-    invocation: &str,
-    now: Timestamp,
-) -> Result<Option<Answer>, store::Error> {
-    let Some(marker) = context
-        .store
-        .marker(id)
-        .await?
-        .filter(|marker| !marker.is_done())
-    else {
-        return Ok(None);
-    };
-    let Some(body) = marker.kept_body() else {
-        tracing::error!(stripe.event.id = %id, "the kept body cannot be read");
-        return Ok(None);
-    };
-    match Envelope::parse(&body) {
-        Ok(envelope) => {
-            let delivery = Delivery {
-                envelope: &envelope,
-                body: &body,
-                invocation,
-                now,
-            };
-            process(context, delivery).await.map(Some)
-        }
-        Err(error) => park_unreadable(context, &body, &error.to_string(), invocation, now)
-            .await
-            .map(Some),
-    }
-}
-
 /// Why an event cannot be dealt with now.
 enum PutOff {
     /// It is tried again later.
@@ -125,6 +87,12 @@ impl From<store::Error> for PutOff {
     }
 }
 
+impl From<stripe::Error> for PutOff {
+    fn from(error: stripe::Error) -> Self {
+        Self::Later(error.to_string())
+    }
+}
+
 /// Deals with one delivery within a bounded time. An error means that nothing durable is known to have
 /// happened, so that the sender must deliver again.
 pub async fn process(context: Context<'_>, delivery: Delivery<'_>) -> Result<Answer, store::Error> {
@@ -135,25 +103,41 @@ pub async fn process(context: Context<'_>, delivery: Delivery<'_>) -> Result<Ans
         Err(_) => "out of time".to_owned(),
     };
     tracing::warn!(stripe.event.id = %delivery.envelope.id, reason, "event put off");
-    match tokio::time::timeout(RECORD_LIMIT, put_off(context, delivery, reason)).await {
+    let put_off = keep::put_off(context, delivery, reason);
+    match tokio::time::timeout(RECORD_LIMIT, put_off).await {
         Ok(recorded) => recorded,
         Err(_) => Err(store::Error::Unavailable("out of time".to_owned())),
     }
 }
 
-/// Keeps an authentic body that is no event at all; its hash stands for the id that it lacks.
-pub async fn park_unreadable(
+/// Deals again with an event that was kept. `None` when somebody else has dealt with it meanwhile, or its
+/// body cannot be read.
+pub async fn retry(
     context: Context<'_>,
-    body: &[u8],
-    why: &str,
+    id: &EventId,
     invocation: &str,
     now: Timestamp,
-) -> Result<Answer, store::Error> {
-    let hash = hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body));
-    let id = EventId::from(format!("unreadable_{hash}"));
-    let writer = format!("{invocation}.park");
-    let marker = Marker::done(Outcome::Parked, "unreadable", now, now, &writer).because(why);
-    keep(context, &id, marker, body, now, 1).await
+) -> Result<Option<Answer>, store::Error> {
+    let marker = context.store.marker(id).await?;
+    let Some(marker) = marker.filter(|marker| !marker.is_done()) else {
+        return Ok(None);
+    };
+    let body = marker.kept_body().unwrap_or_default();
+    match Envelope::parse(&body) {
+        Ok(envelope) => {
+            let delivery = Delivery {
+                envelope: &envelope,
+                body: &body,
+                invocation,
+                now,
+            };
+            process(context, delivery).await.map(Some)
+        }
+        Err(error) => {
+            tracing::error!(stripe.event.id = %id, %error, "the kept body cannot be read");
+            Ok(None)
+        }
+    }
 }
 
 async fn work(context: Context<'_>, delivery: Delivery<'_>) -> Result<Answer, PutOff> {
@@ -164,76 +148,168 @@ async fn work(context: Context<'_>, delivery: Delivery<'_>) -> Result<Answer, Pu
     if envelope.livemode != context.livemode {
         return ignore(context, delivery, "mode").await;
     }
-    match &envelope.content {
-        Content::Other => ignore(context, delivery, "type").await,
-        Content::NotUnderstood(why) => {
-            let marker = done(delivery, Outcome::Parked, "park").because(why);
-            Ok(keep(
-                context,
-                &envelope.id,
-                marker,
-                delivery.body,
-                delivery.now,
-                1,
-            )
-            .await?)
-        }
-        Content::Acted {
-            customer_id,
-            user_hint,
-            event,
-        } => act(context, delivery, customer_id, user_hint.as_ref(), event).await,
+    let of_thin = match &envelope.content {
+        Content::Thin(related) => Some(content_of_thin(context, delivery, related).await?),
+        Content::Acted(_) | Content::Other | Content::NotUnderstood(_) => None,
+    };
+    match of_thin.as_ref().unwrap_or(&envelope.content) {
+        Content::Other | Content::Thin(_) => ignore(context, delivery, "type").await,
+        Content::NotUnderstood(why) => Ok(keep::park(context, delivery, why).await?),
+        Content::Acted(acted) => act(context, delivery, acted).await,
     }
+}
+
+async fn content_of_thin(
+    context: Context<'_>,
+    delivery: Delivery<'_>,
+    related: &RelatedObject,
+) -> Result<Content, PutOff> {
+    let call = Call {
+        secrets: context.secrets,
+        now: delivery.now,
+    };
+    let object = context.stripe.related_object(call, related).await?;
+    Ok(object.map_or(Content::Other, |object| {
+        delivery.envelope.content_of(object.get())
+    }))
 }
 
 async fn act(
     context: Context<'_>,
     delivery: Delivery<'_>,
-    customer_id: &CustomerId,
-    user_hint: Option<&UserId>,
-    event: &Event,
+    acted: &Acted,
 ) -> Result<Answer, PutOff> {
+    let Acted {
+        customer_id,
+        user_hint,
+        event,
+    } = acted;
     let id = &delivery.envelope.id;
     let catalog = context.store.catalog(delivery.now).await?;
+    let charge = charge_of(context, delivery, event).await?;
+    let of_charge = charge
+        .as_ref()
+        .and_then(|charge| charge.customer_id.as_ref());
+    let Some(customer_id) = customer_id.as_ref().or(of_charge) else {
+        return ignore(context, delivery, "nobody").await;
+    };
+    let record = record_key(event, charge.as_ref());
+    let mut answered: Option<Vec<Subscription>> = None;
     for attempt in 0..FENCE_ATTEMPTS {
         let loaded = context
             .store
-            .load(id, customer_id, user_hint, event)
+            .load(id, customer_id, user_hint.as_ref(), &record)
             .await?;
         if loaded.marker.as_ref().is_some_and(Marker::is_done) {
             return Ok(Answer::Duplicate);
         }
         let Some(known) = &loaded.known else {
-            return Err(PutOff::Later("the customer is not known yet".to_owned()));
+            match keep::park_unclaimed(context, delivery, customer_id, loaded.marker.as_ref())
+                .await?
+            {
+                Some(answer) => return Ok(answer),
+                None => continue,
+            }
         };
-        let needed =
-            concerns_subscriptions(event) && !known.account.contains(delivery.envelope.created);
-        let fetched = if needed {
-            Some(fetch(context, delivery, customer_id).await?)
-        } else {
-            None
-        };
-        let writer = attempt.to_string();
-        let (committed, answer) = match decide(known, event, fetched, &catalog) {
+        let mut fetched = None;
+        if is_fetch_needed(known, customer_id, delivery, event, answered.as_deref()) {
+            let fresh = fetch(context, delivery, customer_id).await?;
+            answered = Some(fresh.subscriptions.clone());
+            fetched = Some(fresh);
+        }
+        let step = attempt.to_string();
+        let decision = decide(
+            known,
+            customer_id,
+            event,
+            charge.as_ref(),
+            fetched,
+            &catalog,
+        );
+        let (committed, answer) = match decision {
             Decision::NoChange => {
-                let marker = done(delivery, Outcome::NoChange, &writer);
+                let marker = done(delivery, Outcome::NoChange, &step);
                 (context.store.record(id, &marker).await?, Answer::NoChange)
             }
             Decision::Change(changes) => {
-                let marker = done(delivery, Outcome::Applied, &writer);
-                (
-                    context.store.commit(id, &marker, &changes, &loaded).await?,
-                    Answer::Applied,
-                )
+                let marker = done(delivery, Outcome::Applied, &step);
+                let user_id = &known.account.user_id;
+                let committed = context
+                    .store
+                    .commit(id, &marker, &changes, &loaded, user_id);
+                (committed.await?, Answer::Applied)
             }
         };
         match committed {
             Committed::Committed => return Ok(answer),
             Committed::Duplicate => return Ok(Answer::Duplicate),
-            Committed::FenceLost => tokio::time::sleep(backoff(delivery.invocation, attempt)).await,
+            Committed::FenceLost => {
+                tokio::time::sleep(backoff(delivery.invocation, attempt)).await;
+            }
         }
     }
     Err(PutOff::Later("the account is too busy".to_owned()))
+}
+
+/// A fetch is needed unless what it would tell is known: the account contains the event, or it says what
+/// Stripe has answered since the event arrived, written meanwhile by somebody else.
+fn is_fetch_needed(
+    known: &Known,
+    customer_id: &CustomerId,
+    delivery: Delivery<'_>,
+    event: &Event,
+    answered: Option<&[Subscription]>,
+) -> bool {
+    concerns_subscriptions(event)
+        && known.account.customer_id.as_ref() == Some(customer_id)
+        && !known.account.contains(delivery.envelope.created)
+        && !answered.is_some_and(|answered| known.account.agrees_with(answered))
+}
+
+/// The charge that a refund or dispute is of, with the invoice that it paid. Only until 2025-03-31.basil
+/// did a charge name its invoice.
+async fn charge_of(
+    context: Context<'_>,
+    delivery: Delivery<'_>,
+    event: &Event,
+) -> Result<Option<Charge>, PutOff> {
+    let call = Call {
+        secrets: context.secrets,
+        now: delivery.now,
+    };
+    let mut charge = match event {
+        Event::Refund(charge) => charge.clone(),
+        Event::Dispute(dispute) => context.stripe.charge(call, &dispute.charge).await?,
+        Event::CheckoutSession(_)
+        | Event::Subscription
+        | Event::Invoice(..)
+        | Event::Payment(_)
+        | Event::PaymentMethod(_)
+        | Event::CustomerUpdated
+        | Event::CustomerDeleted => return Ok(None),
+    };
+    if let (None, false, Some(payment)) = (
+        &charge.invoice_id,
+        charge.is_of_pack,
+        &charge.payment_intent_id,
+    ) {
+        charge.invoice_id = context.stripe.invoice_paid_by(call, payment).await?;
+    }
+    Ok(Some(charge))
+}
+
+fn record_key(event: &Event, charge: Option<&Charge>) -> RecordKey {
+    match event {
+        Event::PaymentMethod(method) => RecordKey::PaymentMethod(method.id.clone()),
+        Event::CheckoutSession(_)
+        | Event::Subscription
+        | Event::Invoice(..)
+        | Event::Payment(_)
+        | Event::Refund(_)
+        | Event::Dispute(_)
+        | Event::CustomerUpdated
+        | Event::CustomerDeleted => sale_of(event, charge).map_or(RecordKey::None, RecordKey::Sale),
+    }
 }
 
 /// The customer's subscriptions, asked for after the account was read. A customer whom Stripe does not
@@ -248,15 +324,12 @@ async fn fetch(
         now: delivery.now,
     };
     match context.stripe.subscriptions(call, customer_id).await {
-        Ok(subscriptions) => Ok(Fetched {
-            at: delivery.now,
-            subscriptions,
-        }),
+        Ok((at, subscriptions)) => Ok(Fetched { at, subscriptions }),
         Err(error) if error.is_missing("customer") => Ok(Fetched {
             at: delivery.now,
             subscriptions: Vec::new(),
         }),
-        Err(error) => Err(PutOff::Later(error.to_string())),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -282,51 +355,4 @@ fn done(delivery: Delivery<'_>, outcome: Outcome, step: &str) -> Marker {
         delivery.now,
         &writer,
     )
-}
-
-async fn put_off(
-    context: Context<'_>,
-    delivery: Delivery<'_>,
-    reason: String,
-) -> Result<Answer, store::Error> {
-    let id = &delivery.envelope.id;
-    let earlier = context.store.marker(id).await?;
-    let attempts = earlier
-        .and_then(|marker| marker.attempts)
-        .unwrap_or_default()
-        .saturating_add(1);
-    let doubled = RETRY_AFTER.checked_mul(2_i32.saturating_pow(attempts.min(16).saturating_sub(1)));
-    let wait = doubled.unwrap_or(RETRY_AFTER_LIMIT).min(RETRY_AFTER_LIMIT);
-    let due_at = delivery.now.saturating_add(wait).unwrap_or(delivery.now);
-    let outcome = if attempts < ATTEMPTS_MAX {
-        Outcome::Pending
-    } else {
-        Outcome::Parked
-    };
-    let marker = done(delivery, outcome, "put_off").because(reason);
-    keep(context, id, marker, delivery.body, due_at, attempts).await
-}
-
-async fn keep(
-    context: Context<'_>,
-    id: &EventId,
-    marker: Marker,
-    body: &[u8],
-    due_at: Timestamp,
-    attempts: u32,
-) -> Result<Answer, store::Error> {
-    let answer = if marker.outcome == Outcome::Parked {
-        Answer::Parked
-    } else {
-        Answer::Pending
-    };
-    let Some(marker) = marker.kept(body, due_at, attempts) else {
-        return Err(store::Error::Unavailable(
-            "the body is too long to keep".to_owned(),
-        ));
-    };
-    match context.store.record(id, &marker).await? {
-        Committed::Committed => Ok(answer),
-        Committed::Duplicate | Committed::FenceLost => Ok(Answer::Duplicate),
-    }
 }

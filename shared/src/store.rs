@@ -21,13 +21,16 @@ use crate::config::{self, Environment};
 use crate::http::HttpClient;
 use crate::ids::{CustomerId, UserId};
 
-mod event;
+mod effect;
 mod keys;
+mod marker;
 pub mod table;
 mod transaction;
+mod unclaimed;
 
-pub use event::{Committed, Loaded, Marker, Outcome};
+pub use effect::{Committed, Loaded, RecordKey};
 use keys::{Item, Key};
+pub use marker::{Marker, Outcome, Queue};
 
 /// How long the catalogue is used before it is read again.
 const CATALOG_FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -143,7 +146,7 @@ impl Store {
                 AttributeValue::S(account.user_id.to_string()),
             );
         let puts = vec![account_put(&self.table, &claimed, writer)?, built(mapping)?];
-        match self.transact(puts, writer).await? {
+        match self.transact(puts, None, writer).await? {
             transaction::Outcome::Committed => Ok(Saved::Saved),
             transaction::Outcome::Refused { .. } => Ok(Saved::FenceLost),
         }

@@ -12,23 +12,36 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use stripe_billing::billing_portal_session::CreateBillingPortalSession;
-use stripe_billing::subscription::{ListSubscription, ListSubscriptionStatus};
+use stripe_billing::invoice::RetrieveInvoice;
+use stripe_billing::invoice_payment::{
+    ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
+};
+use stripe_billing::subscription::{
+    ListSubscription, ListSubscriptionStatus, RetrieveSubscription,
+};
 use stripe_checkout::checkout_session as session;
 use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
-use stripe_core::customer::{CreateCustomer, UpdateCustomer};
+use stripe_core::charge::RetrieveCharge;
+use stripe_core::customer::{CreateCustomer, RetrieveCustomer, UpdateCustomer};
+use stripe_core::dispute::RetrieveDispute;
+use stripe_core::payment_intent::RetrievePaymentIntent;
+use stripe_payment::payment_method::RetrievePaymentMethod;
 use stripe_shared::{CheckoutSessionId, CheckoutSessionMode};
 
 use crate::account::{Checkout, Purchase, PurchaseKind, Session};
 use crate::config::{Environment, Error as ConfigError};
-use crate::event::USER_ID_KEY;
+use crate::event::{Charge, RelatedObject, USER_ID_KEY};
 use crate::http::{Endpoint, HttpClient, Response};
-use crate::ids::{CustomerId, SessionId, UserId};
+use crate::ids::{ChargeId, CustomerId, InvoiceId, PaymentIntentId, SessionId, UserId};
 use crate::secrets::{Secrets, Unavailable};
-use crate::subscription::{StripeSubscription, Subscription};
+use crate::subscription::{Expandable, StripeSubscription, Subscription};
 
+mod flights;
 mod products;
 
+use flights::Flights;
 pub use products::{Price, Product};
 
 /// The API version that every call is pinned to: the one whose OpenAPI document judges our requests and
@@ -43,6 +56,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// How often a call is attempted: connection failures, 409, 429 and 5xx are tried again.
 const ATTEMPTS: u32 = 3;
+
+/// How often while Stripe limits our rate: it did nothing and says so.
+const ATTEMPTS_WHEN_LIMITED: u32 = 6;
 
 /// The wait before the second attempt; it doubles. `Retry-After` may lengthen it up to the limit.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -59,6 +75,7 @@ const USER_AGENT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug)]
 pub struct Stripe {
     endpoint: Endpoint,
+    flights: Flights,
 }
 
 /// Why Stripe did not do what was asked.
@@ -157,6 +174,11 @@ struct List<T> {
 }
 
 #[derive(Deserialize)]
+struct InvoicePayment {
+    invoice: Expandable,
+}
+
+#[derive(Deserialize)]
 struct ErrorBody {
     error: ErrorObject,
 }
@@ -183,6 +205,7 @@ impl Stripe {
         }
         Ok(Self {
             endpoint: http.endpoint("stripe", base, ATTEMPT_TIMEOUT),
+            flights: Flights::default(),
         })
     }
 
@@ -271,8 +294,18 @@ impl Stripe {
         Ok(created.url)
     }
 
-    /// All subscriptions of a customer, whatever their status.
+    /// All subscriptions of a customer, whatever their status, and when the fetch of them began: after
+    /// this call. Callers that ask at the same time share a fetch.
     pub async fn subscriptions(
+        &self,
+        call: Call<'_>,
+        customer_id: &CustomerId,
+    ) -> Result<(Timestamp, Vec<Subscription>), Error> {
+        let fetch = || async { Ok((call.now, self.fetch_subscriptions(call, customer_id).await?)) };
+        self.flights.share(customer_id, fetch).await
+    }
+
+    async fn fetch_subscriptions(
         &self,
         call: Call<'_>,
         customer_id: &CustomerId,
@@ -303,6 +336,55 @@ impl Stripe {
         Err(Error::NotUnderstood(
             "a customer with too many subscriptions".to_owned(),
         ))
+    }
+
+    /// A charge, to learn whose it is and what it paid for.
+    pub async fn charge(&self, call: Call<'_>, id: &ChargeId) -> Result<Charge, Error> {
+        let request = RetrieveCharge::new(id.as_str());
+        let object: Box<RawValue> = self.send(call, request.build(), None).await?;
+        charge_of(&object)
+    }
+
+    /// The invoice that a payment paid, if it paid one.
+    pub async fn invoice_paid_by(
+        &self,
+        call: Call<'_>,
+        payment_intent_id: &PaymentIntentId,
+    ) -> Result<Option<InvoiceId>, Error> {
+        let mut payment =
+            ListInvoicePaymentPayment::new(ListInvoicePaymentPaymentType::PaymentIntent);
+        payment.payment_intent = Some(payment_intent_id.as_str().to_owned());
+        let request = ListInvoicePayment::new().payment(payment).limit(1);
+        let page: List<InvoicePayment> = self.send(call, request.build(), None).await?;
+        Ok(page
+            .data
+            .into_iter()
+            .next()
+            .map(|payment| payment.invoice.id().into()))
+    }
+
+    /// The object that a thin notification is about, as Stripe writes it; `None` for a kind of object that
+    /// is not acted on.
+    pub async fn related_object(
+        &self,
+        call: Call<'_>,
+        related: &RelatedObject,
+    ) -> Result<Option<Box<RawValue>>, Error> {
+        let id = related.id.as_str();
+        let request = match related.r#type.trim_start_matches("v1.") {
+            "checkout.session" => {
+                session::RetrieveCheckoutSession::new(CheckoutSessionId::from(id)).build()
+            }
+            "subscription" => RetrieveSubscription::new(id).build(),
+            "invoice" => RetrieveInvoice::new(id).build(),
+            "payment_intent" => RetrievePaymentIntent::new(id).build(),
+            "payment_method" => RetrievePaymentMethod::new(id).build(),
+            "charge" => RetrieveCharge::new(id).build(),
+            "dispute" => RetrieveDispute::new(id).build(),
+            "customer" => RetrieveCustomer::new(id).build(),
+            _ => return Ok(None),
+        };
+        self.send(call, request, None).await.map(Some)
     }
 
     async fn send<T: DeserializeOwned>(
@@ -350,8 +432,10 @@ impl Stripe {
             headers.push(("idempotency-key", key));
         }
         let mut last = Error::Unavailable("not attempted".to_owned());
-        for attempt in 0..ATTEMPTS {
-            let mut wait = BACKOFF * 2_u32.pow(attempt);
+        let mut attempts = ATTEMPTS;
+        let mut attempt = 0;
+        while attempt < attempts {
+            let mut wait = backoff(&path, attempt);
             match self
                 .endpoint
                 .send(method, &path, &headers, body.clone())
@@ -363,18 +447,31 @@ impl Stripe {
                         status @ 500.. => Error::Failed(status),
                         status => Error::Unavailable(format!("status {status}")),
                     };
+                    if response.status == 429 {
+                        attempts = ATTEMPTS_WHEN_LIMITED;
+                    }
                     wait = wait.max(Duration::from_secs(
                         response.retry_after_seconds.unwrap_or_default(),
                     ));
                 }
                 Err(error) => last = Error::Unavailable(error.to_string()),
             }
-            if attempt + 1 < ATTEMPTS {
+            attempt += 1;
+            if attempt < attempts {
                 tokio::time::sleep(wait.min(BACKOFF_LIMIT)).await;
             }
         }
         Err(last)
     }
+}
+
+/// Doubling, and spread by what is asked for, so that callers who were refused together do not return
+/// together.
+fn backoff(path: &str, attempt: u32) -> Duration {
+    let spread = digest::digest(&digest::SHA256, format!("{path}#{attempt}").as_bytes());
+    let share = spread.as_ref().first().copied().map_or(0, u32::from);
+    let doubled = BACKOFF * 2_u32.saturating_pow(attempt);
+    doubled / 2 + doubled * share / 256
 }
 
 /// Stripe says so itself, or the status does. <https://docs.stripe.com/error-low-level>
@@ -414,6 +511,10 @@ fn idempotency_key(parts: &[&str]) -> String {
         context.update(b"\0");
     }
     format!("tollgate-{}", hex::encode(context.finish()))
+}
+
+fn charge_of(object: &RawValue) -> Result<Charge, Error> {
+    Charge::parse(object.get()).map_err(|error| Error::NotUnderstood(error.to_string()))
 }
 
 fn user_metadata(user_id: &UserId) -> HashMap<String, String> {

@@ -54,6 +54,10 @@ pub struct Subscription {
         with = "jiff::fmt::serde::timestamp::second::optional"
     )]
     pub ended_at: Option<Timestamp>,
+    /// Set while an active period was never paid for: the first payment is still on its way, as with
+    /// SEPA, or collection is paused. <https://docs.stripe.com/billing/subscriptions/pause-payment>
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_payment: bool,
     /// When the invoice was made that is not paid; grace counts from here.
     #[serde(
         default,
@@ -150,6 +154,7 @@ pub struct StripeSubscription {
     trial_end: Option<i64>,
     ended_at: Option<i64>,
     latest_invoice: Option<Value>,
+    pause_collection: Option<Value>,
     #[serde(default)]
     items: Items,
 }
@@ -224,6 +229,14 @@ impl StripeSubscription {
                 .and_then(|invoice| invoice.get("created")?.as_i64());
             created.and_then(time).unwrap_or(current_period_start)
         });
+        let of_invoice = |name: &str| {
+            self.latest_invoice
+                .as_ref()
+                .and_then(|invoice| invoice.get(name)?.as_str())
+        };
+        let is_first = of_invoice("billing_reason") == Some("subscription_create");
+        let is_unpaid = of_invoice("status").is_some_and(|status| status != "paid");
+        let awaits_payment = is_unpaid && (is_first || self.pause_collection.is_some());
         let (price, quantity) = first
             .map(|item| (item.price, item.quantity))
             .unwrap_or_default();
@@ -243,6 +256,7 @@ impl StripeSubscription {
             cancel_at: self.cancel_at.and_then(time).or(at_period_end),
             trial_end: self.trial_end.and_then(time),
             ended_at: self.ended_at.and_then(time),
+            awaits_payment,
             unpaid_since,
         })
     }
@@ -312,6 +326,39 @@ pub(crate) mod tests {
             kept(past_due).unpaid_since.unwrap().as_second(),
             1_790_003_600
         );
+    }
+
+    #[test]
+    fn f23_an_active_period_may_still_await_its_payment() {
+        for (reason, status, paused, expected) in [
+            ("subscription_create", "open", json!(null), true),
+            ("subscription_create", "paid", json!(null), false),
+            ("subscription_cycle", "open", json!(null), false),
+            (
+                "subscription_cycle",
+                "void",
+                json!({"behavior": "void"}),
+                true,
+            ),
+            (
+                "subscription_cycle",
+                "draft",
+                json!({"behavior": "keep_as_draft"}),
+                true,
+            ),
+            (
+                "subscription_cycle",
+                "paid",
+                json!({"behavior": "void"}),
+                false,
+            ),
+        ] {
+            let mut active = dahlia("sub_1", "active");
+            active["latest_invoice"] =
+                json!({"id": "in_1", "created": 1, "status": status, "billing_reason": reason});
+            active["pause_collection"] = paused;
+            assert_eq!(kept(active).awaits_payment, expected, "{reason} {status}");
+        }
     }
 
     #[test]

@@ -340,7 +340,10 @@ impl World {
             let recorded = self
                 .item(&format!("USER#{user}"), &format!("INVOICE#{id}"))
                 .await;
-            let status = recorded.map(|item| item["status"].as_s().unwrap().clone());
+            let status = recorded.map(|item| {
+                let invoice = item["invoice"].as_m().unwrap();
+                invoice["status"].as_s().unwrap().clone()
+            });
             let is_draft = invoice["status"] == "draft";
             assert!(
                 is_draft || status.as_deref() == invoice["status"].as_str(),

@@ -254,8 +254,8 @@ async fn an_event_that_is_not_ours_is_recorded_and_acknowledged() {
         ),
         (
             event("evt_nobody", &|_| ()),
-            "pending",
-            "the customer is not known yet",
+            "parked",
+            "no such user",
         ),
     ] {
         let answer = world.deliver(&event).await;

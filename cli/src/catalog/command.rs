@@ -79,7 +79,7 @@ pub async fn sync(
     let known = catalog.prices.len();
     writeln!(
         out,
-        "\n{made} changes made at Stripe; the catalogue with {known} prices is written"
+        "\nchanges at Stripe: {made}; the catalogue with {known} prices is written"
     )?;
     Ok(())
 }
@@ -191,7 +191,7 @@ mod tests {
             shown.contains("+ price tollgate_pro_month (its amounts changed; price_"),
             "{shown}"
         );
-        assert!(shown.contains("\n1 changes made"), "{shown}");
+        assert!(shown.contains("\nchanges at Stripe: 1;"), "{shown}");
         std::fs::remove_file(changed).unwrap();
         stack.stop().await;
     }

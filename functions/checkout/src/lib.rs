@@ -194,7 +194,13 @@ impl Attempt<'_> {
             ..account.clone()
         };
         // It may have been paid a moment ago: what Stripe says now decides about a second one.
-        account.sync(self.subscriptions(customer_id).await?, call.now);
+        match state.stripe.subscriptions(*call, customer_id).await {
+            Err(error) if error.is_missing("customer") => account.lose_customer(),
+            fetched => {
+                let (at, subscriptions) = fetched?;
+                account.sync(subscriptions, at);
+            }
+        }
         Ok(state.store.save_account(&account, writer).await?)
     }
 
@@ -215,8 +221,9 @@ impl Attempt<'_> {
             Err(error) if error.is_missing("customer") => return self.lose_customer(account).await,
             fetched => fetched?,
         };
+        let (at, subscriptions) = fetched;
         let known = account.clone();
-        account.sync(fetched, call.now);
+        account.sync(subscriptions, at);
         // Whatever else is learned here is taken into account before anything is reserved.
         if account.same_facts(&known) {
             account.checkouts_begun = checkout.attempt;
@@ -264,28 +271,8 @@ impl Attempt<'_> {
     /// The customer was deleted at Stripe by hand: the next turn claims a new one.
     async fn lose_customer(&self, account: Account) -> Result<Saved, Problem> {
         tracing::warn!("the customer does not exist at Stripe any more and is replaced");
-        let lost = Account {
-            customer_id: None,
-            customer_attempts: account.customer_attempts.saturating_add(1),
-            subscriptions: Vec::new(),
-            checkout: None,
-            ..account
-        };
+        let mut lost = account;
+        lost.lose_customer();
         Ok(self.state.store.save_account(&lost, self.writer).await?)
-    }
-
-    async fn subscriptions(
-        &self,
-        customer_id: &CustomerId,
-    ) -> Result<Vec<shared::subscription::Subscription>, Problem> {
-        match self
-            .state
-            .stripe
-            .subscriptions(self.call, customer_id)
-            .await
-        {
-            Err(error) if error.is_missing("customer") => Ok(Vec::new()),
-            fetched => Ok(fetched?),
-        }
     }
 }

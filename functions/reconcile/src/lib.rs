@@ -2,17 +2,24 @@
 //!
 //! It walks the same way as `webhook`, `shared::process`, and may run beside it and beside itself.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::config::{self, Environment};
 use shared::http::HttpClient;
+use shared::ids::EventId;
 use shared::process::{self, Answer, Context};
 use shared::secrets::{STRIPE_SECRET_KEY, Secrets};
-use shared::store::{self, Store};
+use shared::store::{self, Queue, Store};
 use shared::stripe::Stripe;
 
-/// The most events that one run tries.
+/// The most events that are read at once, and the most batches of them in one run.
 const BATCH: i32 = 25;
+const BATCHES_MAX: u32 = 40;
+
+/// How long one run may take; the schedule starts the next one soon after.
+const TIME_LIMIT: Duration = Duration::from_secs(50);
 
 /// What the function needs, made once when it starts.
 #[derive(Debug)]
@@ -30,7 +37,7 @@ pub struct Report {
     pub done: u32,
     /// Events that are still to be tried again.
     pub pending: u32,
-    /// Events that a person must look at.
+    /// Events that a person must look at, or whose customer nobody has claimed yet.
     pub parked: u32,
 }
 
@@ -46,32 +53,56 @@ impl State {
     }
 }
 
-/// Does one run. What fails stays due and is tried by the next one.
+/// Does one run: the events that are due, batch after batch, until none is left or the time is over.
+/// What fails stays due and is tried by the next run.
 pub async fn handle(
     state: &State,
     invocation: &str,
     now: Timestamp,
 ) -> Result<Report, store::Error> {
+    let mut report = Report::default();
+    let retries = async {
+        for queue in [Queue::Pending, Queue::Unclaimed] {
+            for batch in 0..BATCHES_MAX {
+                let due = state.store.due_events(queue, now, BATCH).await?;
+                if due.is_empty() {
+                    break;
+                }
+                let attempt = format!("{invocation}.{queue:?}.{batch}");
+                retry(state, &due, &attempt, now, &mut report).await?;
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(TIME_LIMIT, retries).await {
+        Ok(ended) => ended.map(|()| report),
+        Err(_) => Ok(report),
+    }
+}
+
+async fn retry(
+    state: &State,
+    due: &[EventId],
+    attempt: &str,
+    now: Timestamp,
+    report: &mut Report,
+) -> Result<(), store::Error> {
     let context = Context {
         store: &state.store,
         stripe: &state.stripe,
         secrets: &state.secrets,
         livemode: state.livemode,
     };
-    let mut report = Report::default();
-    for (number, id) in state.store.due_events(now, BATCH).await?.iter().enumerate() {
-        let attempt = format!("{invocation}.{number}");
-        match process::retry(context, id, &attempt, now).await? {
+    for (number, id) in due.iter().enumerate() {
+        let invocation = format!("{attempt}.{number}");
+        match process::retry(context, id, &invocation, now).await? {
             Some(Answer::Applied | Answer::Duplicate | Answer::NoChange | Answer::Ignored) => {
-                report.done += 1
+                report.done += 1;
             }
             Some(Answer::Pending) => report.pending += 1,
-            Some(Answer::Parked) => {
-                tracing::error!(stripe.event.id = %id, "event parked: it was tried often enough");
-                report.parked += 1;
-            }
+            Some(Answer::Parked) => report.parked += 1,
             None => {}
         }
     }
-    Ok(report)
+    Ok(())
 }

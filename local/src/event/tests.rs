@@ -1,3 +1,5 @@
+//! Requests as an HTTP API hands them to a function.
+
 use super::*;
 use std::net::Ipv4Addr;
 

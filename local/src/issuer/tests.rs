@@ -1,3 +1,5 @@
+//! What the issuer publishes verifies what it signs.
+
 use super::*;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Validation, decode, decode_header};

@@ -98,18 +98,22 @@ struct ChargeMetadata {
     pack: Option<String>,
 }
 
-/// Reads a charge from an event or from Stripe's answer.
-pub(crate) fn parse(object: &str) -> Result<Charge, serde_json::Error> {
-    let charge: StripeCharge = serde_json::from_str(object)?;
-    Ok(Charge {
-        id: charge.id,
-        customer_id: charge.customer.map(|customer| customer.id().into()),
-        amount: charge.amount,
-        amount_refunded: charge.amount_refunded,
-        payment_intent_id: charge.payment_intent.map(|intent| intent.id().into()),
-        invoice_id: charge.invoice.map(|invoice| invoice.id().into()),
-        is_of_pack: charge.metadata.is_some_and(|metadata| metadata.pack.is_some()),
-    })
+impl Charge {
+    /// Reads a charge from an event or from Stripe's answer.
+    pub(crate) fn parse(object: &str) -> Result<Self, serde_json::Error> {
+        let charge: StripeCharge = serde_json::from_str(object)?;
+        Ok(Self {
+            id: charge.id,
+            customer_id: charge.customer.map(|customer| customer.id().into()),
+            amount: charge.amount,
+            amount_refunded: charge.amount_refunded,
+            payment_intent_id: charge.payment_intent.map(|intent| intent.id().into()),
+            invoice_id: charge.invoice.map(|invoice| invoice.id().into()),
+            is_of_pack: charge
+                .metadata
+                .is_some_and(|metadata| metadata.pack.is_some()),
+        })
+    }
 }
 
 fn charge_id<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<ChargeId, D::Error> {

@@ -151,27 +151,54 @@ struct SubscriptionItemDetails {
 
 impl Line {
     fn billed(self) -> Option<BilledItem> {
-        let details = self.parent.and_then(|parent| parent.subscription_item_details);
+        let details = self
+            .parent
+            .and_then(|parent| parent.subscription_item_details);
         if self.proration || details.is_some_and(|details| details.proration) {
             return None;
         }
-        let priced = self.pricing.and_then(|pricing| pricing.price_details?.price).or(self.price)?;
-        Some(BilledItem { price_id: priced.id().into(), quantity: self.quantity.unwrap_or(1) })
+        let priced = self
+            .pricing
+            .and_then(|pricing| pricing.price_details?.price)
+            .or(self.price)?;
+        Some(BilledItem {
+            price_id: priced.id().into(),
+            quantity: self.quantity.unwrap_or(1),
+        })
     }
 }
 
 /// The invoice, the items of the period that it bills, and the user whom its subscription's metadata
 /// names. An invoice for a change within a period bills no period.
-pub(super) fn parse(object: &str) -> Result<(Invoice, Vec<BilledItem>, Option<UserId>), serde_json::Error> {
+pub(super) fn parse(
+    object: &str,
+) -> Result<(Invoice, Vec<BilledItem>, Option<UserId>), serde_json::Error> {
     let invoice: StripeInvoice = serde_json::from_str(object)?;
-    let details = invoice.parent.and_then(|parent| parent.subscription_details).or(invoice.subscription_details);
-    let (named, metadata) = details.map(|details| (details.subscription, details.metadata)).unwrap_or_default();
+    let details = invoice
+        .parent
+        .and_then(|parent| parent.subscription_details)
+        .or(invoice.subscription_details);
+    let (named, metadata) = details
+        .map(|details| (details.subscription, details.metadata))
+        .unwrap_or_default();
     let lines = invoice.lines.map(|lines| lines.data).unwrap_or_default();
-    let on_lines = || lines.iter().find_map(|line| line.metadata.as_ref()?.user_id.clone());
-    let user = metadata.and_then(|metadata| metadata.user_id).or_else(on_lines);
-    let bills_period =
-        matches!(invoice.billing_reason.as_deref(), Some("subscription_create" | "subscription_cycle"));
-    let items = if bills_period { lines.into_iter().filter_map(Line::billed).collect() } else { Vec::new() };
+    let on_lines = || {
+        lines
+            .iter()
+            .find_map(|line| line.metadata.as_ref()?.user_id.clone())
+    };
+    let user = metadata
+        .and_then(|metadata| metadata.user_id)
+        .or_else(on_lines);
+    let bills_period = matches!(
+        invoice.billing_reason.as_deref(),
+        Some("subscription_create" | "subscription_cycle")
+    );
+    let items = if bills_period {
+        lines.into_iter().filter_map(Line::billed).collect()
+    } else {
+        Vec::new()
+    };
     let view = Invoice {
         status: invoice.status.unwrap_or(InvoiceStatus::Draft),
         attempt_count: invoice.attempt_count,
@@ -179,7 +206,9 @@ pub(super) fn parse(object: &str) -> Result<(Invoice, Vec<BilledItem>, Option<Us
         total: invoice.total,
         currency: invoice.currency,
         created: invoice.created,
-        subscription_id: named.or(invoice.subscription).map(|subscription| subscription.id().into()),
+        subscription_id: named
+            .or(invoice.subscription)
+            .map(|subscription| subscription.id().into()),
         number: invoice.number,
         id: invoice.id,
     };

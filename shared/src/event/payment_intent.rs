@@ -49,6 +49,16 @@ struct StripePaymentIntent {
 
 pub(super) fn parse(object: &str) -> Result<Payment, serde_json::Error> {
     let intent: StripePaymentIntent = serde_json::from_str(object)?;
-    let state = if intent.status == "succeeded" { PaymentState::Succeeded } else { PaymentState::Failed };
-    Ok(Payment { state, amount: intent.amount, currency: intent.currency, created: intent.created, id: intent.id })
+    let state = if intent.status == "succeeded" {
+        PaymentState::Succeeded
+    } else {
+        PaymentState::Failed
+    };
+    Ok(Payment {
+        state,
+        amount: intent.amount,
+        currency: intent.currency,
+        created: intent.created,
+        id: intent.id,
+    })
 }

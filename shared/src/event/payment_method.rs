@@ -61,7 +61,12 @@ pub(super) fn parse(object: &str) -> Result<PaymentMethod, serde_json::Error> {
     let details = method.card.or(method.sepa_debit).or(method.us_bank_account);
     let (brand, last4, exp_month, exp_year) = details
         .map(|details| {
-            (details.brand.or(details.bank_name), details.last4, details.exp_month, details.exp_year)
+            (
+                details.brand.or(details.bank_name),
+                details.last4,
+                details.exp_month,
+                details.exp_year,
+            )
         })
         .unwrap_or_default();
     Ok(PaymentMethod {

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CustomerId, EventId, InvoiceId, UserId};
+use crate::ids::{CustomerId, EventId, InvoiceId, PaymentMethodId, UserId};
+
+/// How the sort keys of pointers to unclaimed events begin.
+pub(super) const UNCLAIMED_PREFIX: &str = "EVENT#";
 
 /// An item as the SDK has it.
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -32,6 +35,22 @@ impl Key {
 
     pub(super) fn ledger(user_id: &UserId, source: &str) -> Self {
         Self::new(format!("USER#{user_id}"), format!("LEDGER#{source}"))
+    }
+
+    pub(super) fn payment(user_id: &UserId, payment: &str) -> Self {
+        Self::new(format!("USER#{user_id}"), format!("PAYMENT#{payment}"))
+    }
+
+    pub(super) fn payment_method(user_id: &UserId, id: &PaymentMethodId) -> Self {
+        Self::new(format!("USER#{user_id}"), format!("PAYMENT_METHOD#{id}"))
+    }
+
+    /// A pointer to an event about a customer whom nobody has claimed.
+    pub(super) fn unclaimed(customer_id: &CustomerId, event_id: &EventId) -> Self {
+        Self::new(
+            format!("CUSTOMER#{customer_id}"),
+            format!("{UNCLAIMED_PREFIX}{event_id}"),
+        )
     }
 
     pub(super) fn customer(customer_id: &CustomerId) -> Self {
@@ -67,6 +86,10 @@ impl Key {
         let mut item: Item = serde_dynamo::to_item(content)?;
         item.extend(self.attributes());
         Ok(item)
+    }
+
+    pub(super) fn partition(&self) -> &str {
+        &self.pk
     }
 
     /// Whether `item` lies here.

@@ -4,7 +4,7 @@
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Put, TransactWriteItem};
 
 use super::{Error, Item, Store, backoff, digest, unavailable, written_by};
 
@@ -59,17 +59,24 @@ impl Store {
         }
     }
 
-    /// Writes all of `puts` or nothing. The first one carries the attribute `writer`, by which an
-    /// attempt whose reply was lost knows itself again.
-    pub(super) async fn transact(&self, puts: Vec<Put>, writer: &str) -> Result<Outcome, Error> {
+    /// Writes all of `puts` or nothing, and only if `check` holds. The first put carries the attribute
+    /// `writer`, by which an attempt whose reply was lost knows itself again.
+    pub(super) async fn transact(
+        &self,
+        puts: Vec<Put>,
+        check: Option<ConditionCheck>,
+        writer: &str,
+    ) -> Result<Outcome, Error> {
         let first_key = puts
             .first()
             .map(|put| key_of(&put.item))
             .unwrap_or_default();
-        let items: Vec<TransactWriteItem> = puts
+        let mut items: Vec<TransactWriteItem> = puts
             .into_iter()
             .map(|put| TransactWriteItem::builder().put(put).build())
             .collect();
+        items
+            .extend(check.map(|check| TransactWriteItem::builder().condition_check(check).build()));
         let token = token(writer);
         let mut last = Error::Unavailable("not attempted".to_owned());
         for attempt in 0..ATTEMPTS {

@@ -1,3 +1,5 @@
+//! What is sent to Stripe, to the letter, and how its answers are read.
+
 use super::*;
 use crate::account::tests::at;
 

@@ -1,3 +1,5 @@
+//! One step at a time, from every state that an account can be in.
+
 use shared::account::PurchaseKind;
 use shared::subscription::{Subscription, SubscriptionStatus};
 
@@ -70,6 +72,7 @@ fn subscription(status: SubscriptionStatus) -> Subscription {
         cancel_at: None,
         trial_end: None,
         ended_at: None,
+        awaits_payment: false,
         unpaid_since: None,
     }
 }

@@ -1,0 +1,86 @@
+//! What one event costs in CPU time before any I/O: verifying its signature, reading it, deciding it.
+//! `.ci/bench_bounds` holds the results to their bounds.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up is to stop"
+)]
+
+use std::hint::black_box;
+
+use criterion::Criterion;
+use jiff::Timestamp;
+use serde_json::Value;
+use shared::account::Account;
+use shared::catalog::{Catalog, Definition};
+use shared::decide::{Decision, Fetched, Known, decide};
+use shared::event::{Content, Envelope};
+use shared::signature::{SigningSecret, sign, verify};
+use shared::subscription::StripeSubscription;
+
+const SUBSCRIPTION_UPDATED: &str = include_str!("events/customer.subscription.updated.json");
+const INVOICE_PAID: &str = include_str!("events/invoice.paid.json");
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    verifying(&mut criterion);
+    for (name, body) in [
+        ("customer_subscription_updated", SUBSCRIPTION_UPDATED),
+        ("invoice_paid", INVOICE_PAID),
+    ] {
+        parsing_and_deciding(&mut criterion, name, body);
+    }
+    criterion.final_summary();
+}
+
+fn verifying(criterion: &mut Criterion) {
+    let now = Timestamp::from_second(1_790_000_000).unwrap();
+    let secrets = [SigningSecret::new("whsec_of_the_bench").unwrap()];
+    let body = SUBSCRIPTION_UPDATED
+        .bytes()
+        .cycle()
+        .take(8 << 10)
+        .collect::<Vec<u8>>();
+    let [secret] = &secrets;
+    let header = sign(&body, secret, now);
+    criterion.bench_function("verify_8_kb", |bencher| {
+        bencher.iter(|| {
+            let header = Some(black_box(header.as_bytes()));
+            verify(header, black_box(&body), &secrets, now).unwrap();
+        });
+    });
+}
+
+/// The account knows nothing yet, so that the event changes it: the longest way.
+fn parsing_and_deciding(criterion: &mut Criterion, name: &str, body: &str) {
+    let known = Known {
+        account: Account::new("alice".into()),
+        invoice: None,
+        granted: false,
+    };
+    let catalog = Catalog {
+        definition: Definition::parse(include_str!("../../catalog.toml")).unwrap(),
+        prices: [].into(),
+    };
+    let fetched = fetched();
+    criterion.bench_function(&format!("parse_and_decide_{name}"), |bencher| {
+        bencher.iter(|| {
+            let envelope = Envelope::parse(black_box(body.as_bytes())).unwrap();
+            let Content::Acted { event, .. } = &envelope.content else {
+                panic!("{:?}", envelope.content)
+            };
+            let decision = decide(&known, event, Some(fetched.clone()), &catalog);
+            assert!(matches!(decision, Decision::Change(_)));
+            decision
+        });
+    });
+}
+
+fn fetched() -> Fetched {
+    let event: Value = serde_json::from_str(SUBSCRIPTION_UPDATED).unwrap();
+    let object = event.pointer("/data/object").unwrap().clone();
+    let subscription: StripeSubscription = serde_json::from_value(object).unwrap();
+    Fetched {
+        at: Timestamp::from_second(1_799_142_700).unwrap(),
+        subscriptions: vec![subscription.into_kept().unwrap()],
+    }
+}

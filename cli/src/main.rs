@@ -68,7 +68,7 @@ struct SignArguments {
     /// The signing secret [default: STRIPE_WEBHOOK_SECRET of the environment or of the running `dev`]
     #[arg(long, value_name = "WHSEC")]
     secret: Option<String>,
-    /// The signature's timestamp, in seconds since 1970 [default: now]
+    /// The signature's timestamp, in seconds since 1970 [default: now, by the clock of the running `dev`'s sandbox]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     at: Option<i64>,
     /// File whose NAME=value lines stand for what the environment does not say [default: .tollgate/dev.env, if there]
@@ -115,7 +115,7 @@ async fn main() -> ExitCode {
         Command::Catalog(CatalogCommand::Check { file }) => {
             check(&file, &mut io::stdout()).map_err(Into::into)
         }
-        Command::Sign(arguments) => run_sign(arguments),
+        Command::Sign(arguments) => run_sign(arguments).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -170,14 +170,16 @@ async fn run_sync(arguments: SyncArguments) -> Ended {
     Ok(sync(&arguments.file, &environment, mode, now(), out).await?)
 }
 
-fn run_sign(arguments: SignArguments) -> Ended {
-    let at = sign::moment(arguments.at, now())?;
-    let secret = match arguments.secret {
-        Some(secret) => Some(secret),
-        None => environment::merged(process_variables(), arguments.env_file.as_deref())?
-            .get("STRIPE_WEBHOOK_SECRET")
-            .map(str::to_owned),
-    };
+async fn run_sign(arguments: SignArguments) -> Ended {
+    let (mut secret, mut at) = (arguments.secret, arguments.at);
+    if secret.is_none() {
+        let environment = environment::merged(process_variables(), arguments.env_file.as_deref())?;
+        secret = environment.get("STRIPE_WEBHOOK_SECRET").map(str::to_owned);
+        if let (None, Some(url)) = (at, environment.get("TOLLGATE_SANDBOX_URL")) {
+            at = sign::sandbox_clock(url).await;
+        }
+    }
+    let at = sign::moment(at, now())?;
     let mut payload = Vec::new();
     io::stdin().read_to_end(&mut payload)?;
     let header = sign::header(&payload, secret.as_deref(), at)?;

@@ -1,6 +1,8 @@
 //! `tollgate sign`: the `Stripe-Signature` header of a payload, as Stripe would send it.
 
 use jiff::Timestamp;
+use local::client::client;
+use serde_json::Value;
 use shared::signature::{self, SigningSecret};
 
 /// What keeps a payload from being signed.
@@ -31,7 +33,7 @@ pub fn header(payload: &[u8], secret: Option<&str>, at: Timestamp) -> Result<Str
     Ok(signature::sign(payload, &secret, at))
 }
 
-/// `--at`, or now.
+/// A moment in seconds since 1970, or now.
 ///
 /// # Errors
 /// When it is too far from today.
@@ -39,6 +41,14 @@ pub fn moment(at: Option<i64>, now: Timestamp) -> Result<Timestamp, Error> {
     at.map_or(Ok(now), |seconds| {
         Timestamp::from_second(seconds).map_err(|_out_of_range| Error::NotAMoment(seconds))
     })
+}
+
+/// What the clock of a running sandbox shows: it may have been moved, and Tollgate beside it lives by it.
+/// `None` when nothing answers there.
+pub async fn sandbox_clock(sandbox_url: &str) -> Option<i64> {
+    let url = format!("{sandbox_url}/_sandbox/clock");
+    let answer: Value = client().get(url).send().await.ok()?.json().await.ok()?;
+    answer.get("now")?.as_i64()
 }
 
 #[cfg(test)]
@@ -59,6 +69,19 @@ mod tests {
             signature::verify(Some(header.as_bytes()), b"{}", &secrets, at),
             Ok(())
         );
+    }
+
+    #[tokio::test]
+    async fn the_clock_is_the_sandboxes_where_there_is_one() {
+        use local::stack::{Options, Stack};
+        let stack = Stack::start(Options::ephemeral()).await.unwrap();
+        let url = stack.addresses().sandbox.clone().unwrap();
+        let ahead = 86_400;
+        stack.sandbox().unwrap().world().advance(ahead).unwrap();
+        let shown = sandbox_clock(&url).await.unwrap();
+        assert!((stack.clock().now().as_second() - shown).abs() <= 1);
+        stack.stop().await;
+        assert_eq!(sandbox_clock(&url).await, None);
     }
 
     #[test]

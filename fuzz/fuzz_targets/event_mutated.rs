@@ -128,7 +128,10 @@ fn is_event(event: &Value) -> bool {
 /// but that they do not panic.
 fn has_plain_frame(event: &Value) -> bool {
     let previous = &event["data"]["previous_attributes"];
-    let is_plain = previous.is_null() || previous.as_object().is_some_and(|previous| previous.get("customer").is_none_or(Value::is_string));
+    let is_plain = previous.is_null()
+        || previous
+            .as_object()
+            .is_some_and(|previous| previous.get("customer").is_none_or(Value::is_string));
     is_plain && !event["created"].is_string()
 }
 

@@ -2,8 +2,9 @@
 //! reading of the rules accepts: three canonical segments, the one signature that the named key makes
 //! (Ed25519 signatures are deterministic), header and claims inside the grammar.
 //!
-//! The first byte says what the rest is: `s` header and payload, a line each, that are signed for real;
-//! `m` a good token of which one byte is changed; `k` a JWK set; anything else is a token as it is.
+//! The first byte says what the rest is: `s` header and payload, a line each, that are signed for real; `c`
+//! choices of their members, of which the first is good each time; `m` a good token of which one byte is
+//! changed; `k` a JWK set; anything else is a token as it is.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -29,6 +30,119 @@ const RSA_MODULUS: &str = "rKEagUN1B9PpqexfQnacYED7SCCYM8ejOM4kc9j0yyAYilyeGLBmw
 const EC_X: &str = "yuvRlwDjud8y3GCRZZI-hWvgiNCQfs_lhzjwW4UN3_U";
 const EC_Y: &str = "mxD4DnzzIk9JQri4VxsW7mXdIr7opW07bZIjsf_AFMo";
 
+/// What a header may and may not hold, member by member.
+const HEADER: &[&[&str]] = &[
+    &[
+        r#""alg":"EdDSA""#,
+        r#""alg":"RS256""#,
+        r#""alg":"ES256""#,
+        r#""alg":"none""#,
+        r#""alg":"eddsa""#,
+        "",
+    ],
+    &[
+        r#""kid":"ed""#,
+        r#""kid":"ec""#,
+        r#""kid":"rsa""#,
+        r#""kid":7"#,
+        r#""kid":"""#,
+        r#""kid":"ed","kid":"ed""#,
+        "",
+    ],
+    &[
+        "",
+        r#""typ":"at+jwt""#,
+        r#""typ":"JWT""#,
+        r#""typ":"application/at+jwt""#,
+        r#""typ":"id+jwt""#,
+        r#""typ":null"#,
+        r#""typ":["JWT"]"#,
+    ],
+    &[
+        "",
+        r#""crit":[]"#,
+        r#""crit":["exp"]"#,
+        r#""jwk":{}"#,
+        r#""jku":"https://evil.example""#,
+        r#""x5u":"https://evil.example""#,
+        r#""x5c":[]"#,
+        r#""b64":false"#,
+        r#""zip":"DEF""#,
+        r#""cty":"JWT""#,
+        r#""x":[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]"#,
+        r#""x":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]"#,
+    ],
+];
+
+/// What a payload may and may not hold, claim by claim.
+const CLAIMS: &[&[&str]] = &[
+    &[
+        r#""iss":"https://issuer.example""#,
+        r#""iss":"https://issuer.example/""#,
+        r#""iss":["https://issuer.example"]"#,
+        r#""iss":null"#,
+        "",
+    ],
+    &[
+        r#""aud":"tollgate""#,
+        r#""aud":["other","tollgate"]"#,
+        r#""aud":["tollgate",7]"#,
+        r#""aud":[]"#,
+        r#""aud":"other""#,
+        r#""aud":null"#,
+        "",
+    ],
+    &[
+        r#""exp":1790003600"#,
+        r#""exp":1790000001"#,
+        r#""exp":1790000000"#,
+        r#""exp":253402207200"#,
+        r#""exp":253402207201"#,
+        r#""exp":1e19"#,
+        r#""exp":1790003600.0"#,
+        r#""exp":"1790003600""#,
+        r#""exp":18446744073709551615"#,
+        r#""exp":null"#,
+        "",
+    ],
+    &[
+        "",
+        r#""nbf":1790000030"#,
+        r#""nbf":1790000031"#,
+        r#""nbf":-1"#,
+        r#""nbf":"now""#,
+        r#""nbf":null"#,
+    ],
+    &[
+        "",
+        r#""iat":1790000030"#,
+        r#""iat":1790000031"#,
+        r#""iat":-1e19"#,
+        r#""iat":null"#,
+    ],
+    &[
+        "",
+        r#""token_use":"access""#,
+        r#""token_use":"id""#,
+        r#""token_use":null"#,
+    ],
+    &["", r#""client_id":"tollgate""#, r#""client_id":"other""#],
+    &[
+        "",
+        r#""nonce":"n""#,
+        r#""at_hash":"h""#,
+        r#""c_hash":null"#,
+        r#""scp":"billing""#,
+        r#""nonce":"n","scope":"""#,
+    ],
+    &[
+        "",
+        r#""sub":"alice""#,
+        r#""sub":"alice","\u0073ub":"eve""#,
+        r#""x":{"sub":1,"sub":2}"#,
+    ],
+];
+
 struct Fixed {
     signer: Ed25519KeyPair,
     keys: Keys,
@@ -44,7 +158,11 @@ static FIXED: LazyLock<Fixed> = LazyLock::new(|| {
         {"kid": "rsa", "kty": "RSA", "n": RSA_MODULUS, "e": "AQAB"},
     ]});
     let keys = Keys::parse(jwks.to_string().as_bytes()).unwrap();
-    assert!(["ed", "ec", "rsa"].iter().all(|kid| keys.get(kid).is_some()));
+    assert!(
+        ["ed", "ec", "rsa"]
+            .iter()
+            .all(|kid| keys.get(kid).is_some())
+    );
     Fixed {
         signer,
         keys,
@@ -59,6 +177,19 @@ fuzz_target!(|input: &[u8]| {
             if let Some(at) = line {
                 check(&signed(&rest[..at], &rest[at + 1..]));
             }
+        }
+        [b'c', choices @ ..] => {
+            let mut choices = choices.iter();
+            let mut object = |tables: &[&'static [&'static str]]| {
+                let chosen: Vec<&str> = tables
+                    .iter()
+                    .map(|table| table[usize::from(*choices.next().unwrap_or(&0)) % table.len()])
+                    .filter(|member| !member.is_empty())
+                    .collect();
+                format!("{{{}}}", chosen.join(","))
+            };
+            let (header, payload) = (object(HEADER), object(CLAIMS));
+            check(&signed(header.as_bytes(), payload.as_bytes()));
         }
         [b'm', high, low, byte, ..] => {
             let mut token = signed(GOOD_HEADER, GOOD_PAYLOAD).into_bytes();

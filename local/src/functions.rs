@@ -34,7 +34,7 @@ pub struct Route {
 }
 
 /// All routes.
-pub const ROUTES: [Route; 5] = [
+pub const ROUTES: [Route; 6] = [
     Route {
         method: Method::POST,
         path: "/api/billing/checkout-session",
@@ -60,12 +60,17 @@ pub const ROUTES: [Route; 5] = [
         path: "/api/webhooks/stripe",
         function: Function::Webhook,
     },
+    Route {
+        method: Method::POST,
+        path: "/api/internal/stripe-events",
+        function: Function::Webhook,
+    },
 ];
 
 impl Route {
     /// The route of a request, if there is one.
     pub fn find(method: &Method, path: &str) -> Option<&'static Self> {
-        static TABLE: [Route; 5] = ROUTES;
+        static TABLE: [Route; 6] = ROUTES;
         TABLE
             .iter()
             .find(|route| route.method == *method && route.path == path)

@@ -13,6 +13,7 @@ use crate::config::{self, Environment};
 use crate::http::{Endpoint, HttpClient};
 use crate::ids::{ID_LIMIT_BYTES, UserId};
 use crate::problem::Problem;
+use crate::request;
 use crate::token::{Claims, Expectation, Keys, Refusal, Unverified};
 
 /// How long keys are used before they are read again.
@@ -101,15 +102,7 @@ impl Authenticator {
     ///
     /// Every refusal is the same `unauthenticated`; `try_again` when no issuer could be asked.
     pub async fn authenticate(&self, request: &Request, now: Timestamp) -> Result<Caller, Problem> {
-        let mut headers = request.headers().get_all("authorization").iter();
-        let (header, more) = (headers.next(), headers.next());
-        let token = header
-            .filter(|_| more.is_none())
-            .and_then(|header| header.to_str().ok())
-            .and_then(|header| header.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token)
-            .ok_or(Problem::Unauthenticated)?;
+        let token = request::bearer(request).ok_or(Problem::Unauthenticated)?;
         let claims = self.verify(token, now).await?;
         self.caller(&claims).ok_or(Problem::Unauthenticated)
     }

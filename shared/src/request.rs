@@ -64,6 +64,14 @@ pub fn ok<T: Serialize>(answer: &T) -> Response<Body> {
     }
 }
 
+/// The token of the request's one `Authorization: Bearer …` header.
+pub fn bearer(request: &Request) -> Option<&str> {
+    let mut headers = request.headers().get_all("authorization").iter();
+    let (header, more) = (headers.next()?, headers.next());
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    (more.is_none() && scheme.eq_ignore_ascii_case("bearer")).then_some(token)
+}
+
 /// The id of this invocation: unique, and different also for a repeat of the same request.
 pub fn invocation_id(request: &Request) -> String {
     request

@@ -6,6 +6,8 @@
 
 use std::collections::HashMap;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
@@ -18,6 +20,13 @@ use crate::signature::SigningSecret;
 pub const STRIPE_SECRET_KEY: &str = "STRIPE_SECRET_KEY";
 /// Name of the webhook signing secrets, comma-separated: while one is rolled, two are valid.
 pub const STRIPE_WEBHOOK_SECRET: &str = "STRIPE_WEBHOOK_SECRET";
+
+/// Name of the secrets that a trusted edge shows, comma-separated: while one is rolled, two are valid.
+pub const INTERNAL_SECRET: &str = "INTERNAL_SECRET";
+
+/// The most internal secrets that are valid at once, and the shortest that is taken for one.
+const INTERNAL_SECRETS_MAX: usize = 2;
+const INTERNAL_SECRET_LENGTH_MIN: usize = 16;
 
 /// The least time between two reads of Secrets Manager.
 const REREAD_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
@@ -94,6 +103,20 @@ impl Secrets {
         secrets.ok_or(Unavailable::Member(STRIPE_WEBHOOK_SECRET))
     }
 
+    /// Whether `shown` is one of the internal secrets; compared in constant time.
+    pub async fn is_internal(&self, shown: &str, now: Timestamp) -> Result<bool, Unavailable> {
+        let listed = self.get(INTERNAL_SECRET, now).await?;
+        let listed = internal_secrets(listed.expose_secret());
+        let secrets = listed.ok_or(Unavailable::Member(INTERNAL_SECRET))?;
+        let hash = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
+        let shown = hash(shown);
+        // Every secret is compared, so that the time does not tell which one is close.
+        let matches = secrets.into_iter().filter(|secret| {
+            verify_slices_are_equal(hash(secret).as_ref(), shown.as_ref()).is_ok()
+        });
+        Ok(matches.count() > 0)
+    }
+
     /// Forgets what was fetched, unless that was just now; true when a new read may differ.
     pub async fn forget(&self, now: Timestamp) -> bool {
         match &self.0 {
@@ -138,6 +161,14 @@ impl Secrets {
     }
 }
 
+fn internal_secrets(listed: &str) -> Option<Vec<&str>> {
+    let secrets: Vec<&str> = listed.split(',').map(str::trim).collect();
+    let long = secrets
+        .iter()
+        .all(|secret| secret.len() >= INTERNAL_SECRET_LENGTH_MIN);
+    (long && secrets.len() <= INTERNAL_SECRETS_MAX).then_some(secrets)
+}
+
 /// A plain secret is checked at start: one that cannot work must not wait for the first customer.
 fn check(name: &'static str, value: &str, environment: &Environment) -> Result<(), Error> {
     if name == STRIPE_WEBHOOK_SECRET
@@ -148,6 +179,12 @@ fn check(name: &'static str, value: &str, environment: &Environment) -> Result<(
         return Err(Error::Invalid {
             name,
             why: "each comma-separated entry is a signing secret, whsec_…",
+        });
+    }
+    if name == INTERNAL_SECRET && internal_secrets(value).is_none() {
+        return Err(Error::Invalid {
+            name,
+            why: "it is one secret of 16 characters or more, or two, comma-separated",
         });
     }
     if name == STRIPE_SECRET_KEY {
@@ -230,6 +267,44 @@ mod tests {
         }
         assert_eq!(secrets(&[]).unwrap_err(), Error::Missing(STRIPE_SECRET_KEY));
         assert!(secrets(&[key, mode, ("STRIPE_WEBHOOK_SECRET", "whsec_12345678")]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn two_internal_secrets_are_valid_at_once() {
+        let new = |value: &str| {
+            let pairs = [(INTERNAL_SECRET.to_owned(), value.to_owned())];
+            Secrets::new(
+                &pairs.into_iter().collect(),
+                &HttpClient::new(),
+                &[INTERNAL_SECRET],
+            )
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let (old, fresh) = ("an-old-secret-of-enough", "a-new-secret-of-enough");
+        let secrets = new(&format!("{old},{fresh}")).unwrap();
+        for (shown, fits) in [
+            (old, true),
+            (fresh, true),
+            ("", false),
+            ("an-old-secret", false),
+        ] {
+            assert_eq!(
+                secrets.is_internal(shown, now).await.unwrap(),
+                fits,
+                "{shown}"
+            );
+        }
+        for bad in [
+            "",
+            "short",
+            &format!("{old},"),
+            &format!("{old},{old},{old}"),
+        ] {
+            assert!(
+                new(bad).unwrap_err().to_string().contains(INTERNAL_SECRET),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

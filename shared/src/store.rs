@@ -23,6 +23,7 @@ use crate::ids::{CustomerId, UserId};
 
 mod effect;
 mod keys;
+mod ledger;
 mod marker;
 pub mod table;
 mod transaction;
@@ -30,6 +31,7 @@ mod unclaimed;
 
 pub use effect::{Committed, Loaded, RecordKey};
 use keys::{Item, Key};
+pub use ledger::Spent;
 pub use marker::{Marker, Outcome, Queue};
 
 /// How long the catalogue is used before it is read again.
@@ -145,8 +147,9 @@ impl Store {
                 ":user_id",
                 AttributeValue::S(account.user_id.to_string()),
             );
-        let puts = vec![account_put(&self.table, &claimed, writer)?, built(mapping)?];
-        match self.transact(puts, None, writer).await? {
+        let first = account_put(&self.table, &claimed, writer)?;
+        let rest = vec![transaction::also(built(mapping)?)];
+        match self.transact(first, rest, writer).await? {
             transaction::Outcome::Committed => Ok(Saved::Saved),
             transaction::Outcome::Refused { .. } => Ok(Saved::FenceLost),
         }

@@ -42,7 +42,12 @@ async fn f18_a_missing_variable_stops_the_start_and_is_named() {
         ("reconcile", [&table[..], &stripe].concat()),
         (
             "webhook",
-            [&table[..], &stripe, &["STRIPE_WEBHOOK_SECRET"]].concat(),
+            [
+                &table[..],
+                &stripe,
+                &["STRIPE_WEBHOOK_SECRET", "INTERNAL_SECRET"],
+            ]
+            .concat(),
         ),
     ] {
         assert!(

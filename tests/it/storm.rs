@@ -252,11 +252,7 @@ async fn an_event_that_is_not_ours_is_recorded_and_acknowledged() {
             "parked",
             "data did not match",
         ),
-        (
-            event("evt_nobody", &|_| ()),
-            "parked",
-            "no such user",
-        ),
+        (event("evt_nobody", &|_| ()), "parked", "no such user"),
     ] {
         let answer = world.deliver(&event).await;
         assert_eq!(

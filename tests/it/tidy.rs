@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// `shared`'s modules that decide and parse: they never name one that does I/O.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "access",
     "account",
     "catalog",
@@ -16,6 +16,7 @@ const PURE: [&str; 11] = [
     "event",
     "ids",
     "request",
+    "sale",
     "sale",
     "signature",
     "subscription",

@@ -1,10 +1,12 @@
 //! `POST /api/webhooks/stripe`: verifies one event of Stripe's and sees it through.
+//! `POST /api/internal/stripe-events`: the same for an event that a trusted edge has verified, which
+//! shows `INTERNAL_SECRET` as its bearer token.
 //!
 //! Answers 2xx only after a durable write. Everything from the load to the commit is `shared::process`;
 //! here is only the edge: bytes, signature, envelope, answer.
 
 use jiff::Timestamp;
-use lambda_http::{Body, Request, Response};
+use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
 use shared::config::{self, Environment};
 use shared::event::Envelope;
@@ -12,13 +14,16 @@ use shared::http::HttpClient;
 use shared::problem::Problem;
 use shared::process::{self, Answer, Context, Delivery};
 use shared::request;
-use shared::secrets::{STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, Secrets};
+use shared::secrets::{INTERNAL_SECRET, STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, Secrets};
 use shared::signature;
 use shared::store::Store;
 use shared::stripe::Stripe;
 
 /// The longest body that is looked at; Stripe's events are far shorter.
 pub const BODY_LIMIT_BYTES: usize = 512 << 10;
+
+/// Where a trusted edge delivers what it has verified.
+const INTERNAL_PATH: &str = "/api/internal/stripe-events";
 
 /// What the function needs, made once when it starts.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ impl State {
             secrets: Secrets::new(
                 environment,
                 &http,
-                &[STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET],
+                &[STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, INTERNAL_SECRET],
             )?,
             store: Store::new(environment, &http)?,
             stripe: Stripe::new(environment, &http)?,
@@ -65,7 +70,11 @@ async fn receive(state: &State, request: &Request, now: Timestamp) -> Result<Ans
             limit: BODY_LIMIT_BYTES,
         });
     }
-    verify(state, request, body, now).await?;
+    if request.raw_http_path().ends_with(INTERNAL_PATH) {
+        authenticate(state, request, now).await?;
+    } else {
+        verify(state, request, body, now).await?;
+    }
     let context = Context {
         store: &state.store,
         stripe: &state.stripe,
@@ -118,6 +127,31 @@ async fn verify(
         tracing::warn!(reason = %error, "webhook refused");
         Problem::InvalidSignature
     })
+}
+
+/// Refuses who does not show an internal secret.
+async fn authenticate(state: &State, request: &Request, now: Timestamp) -> Result<(), Problem> {
+    let shown = request::bearer(request).ok_or(Problem::Unauthenticated)?;
+    let mut known = is_internal(state, shown, now).await?;
+    if !known && state.secrets.forget(now).await {
+        known = is_internal(state, shown, now).await?;
+    }
+    if known {
+        return Ok(());
+    }
+    tracing::warn!("an internal delivery showed no valid secret");
+    Err(Problem::Unauthenticated)
+}
+
+async fn is_internal(state: &State, shown: &str, now: Timestamp) -> Result<bool, Problem> {
+    state
+        .secrets
+        .is_internal(shown, now)
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "the internal secret cannot be had");
+            Problem::TryAgain
+        })
 }
 
 async fn signing_secrets(

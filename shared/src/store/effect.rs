@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Item, Key};
 use super::marker::{Marker, is_done};
+use super::transaction::also;
 use super::{Error, Mapping, Store, account_put, backoff, built, transaction, unavailable};
 use crate::account::Account;
 use crate::decide::{Changes, Known, Record};
@@ -56,11 +57,16 @@ struct Versioned<T> {
     version: u64,
 }
 
+/// An entry of the ledger as it is kept.
 #[derive(Serialize)]
-struct DatedEntry<'e> {
+pub(super) struct DatedEntry<'e> {
     #[serde(flatten)]
-    entry: &'e LedgerEntry,
-    at: i64,
+    pub(super) entry: &'e LedgerEntry,
+    /// When it was made, in seconds.
+    pub(super) at: i64,
+    /// Who wrote it, where no other part of its transaction says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) writer: Option<&'e str>,
 }
 
 impl Store {
@@ -132,13 +138,14 @@ impl Store {
         loaded: &Loaded,
         user_id: &UserId,
     ) -> Result<Committed, Error> {
-        let mut puts = vec![marker.put(&self.table, event_id)?];
+        let first = marker.put(&self.table, event_id)?;
+        let mut rest = Vec::new();
         if let Some(account) = &changes.account {
             let account = Account {
                 version: account.version + 1,
                 ..account.clone()
             };
-            puts.push(account_put(&self.table, &account, &marker.writer)?);
+            rest.push(also(account_put(&self.table, &account, &marker.writer)?));
         }
         let version = loaded.record_version + 1;
         let record = match &changes.record {
@@ -155,16 +162,21 @@ impl Store {
             }
         };
         if let Some(item) = record {
-            puts.push(versioned_put(&self.table, item, loaded.record_version)?);
+            rest.push(also(versioned_put(
+                &self.table,
+                item,
+                loaded.record_version,
+            )?));
         }
         for entry in &changes.ledger {
             let item = Key::ledger(user_id, &entry.source).item(&DatedEntry {
                 entry,
                 at: marker.at,
+                writer: None,
             })?;
-            puts.push(versioned_put(&self.table, item, 0)?);
+            rest.push(also(versioned_put(&self.table, item, 0)?));
         }
-        match self.transact(puts, None, &marker.writer).await? {
+        match self.transact(first, rest, &marker.writer).await? {
             transaction::Outcome::Committed => Ok(Committed::Committed),
             transaction::Outcome::Refused { index: 0, found } if is_done(found.as_ref()) => {
                 Ok(Committed::Duplicate)

@@ -4,7 +4,7 @@
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem};
 
 use super::{Error, Item, Store, backoff, digest, unavailable, written_by};
 
@@ -18,7 +18,7 @@ pub(super) enum Outcome {
     Committed,
     /// Nothing is written: the condition of the put at `index` did not hold for the item that is there.
     Refused {
-        /// Which of the puts.
+        /// Which part of the transaction; 0 is the first put.
         index: usize,
         /// What is there.
         found: Option<Item>,
@@ -59,24 +59,16 @@ impl Store {
         }
     }
 
-    /// Writes all of `puts` or nothing, and only if `check` holds. The first put carries the attribute
-    /// `writer`, by which an attempt whose reply was lost knows itself again.
+    /// Does all of it or nothing. The first put carries the attribute `writer`, by which an attempt whose
+    /// reply was lost knows itself again.
     pub(super) async fn transact(
         &self,
-        puts: Vec<Put>,
-        check: Option<ConditionCheck>,
+        first: Put,
+        rest: Vec<TransactWriteItem>,
         writer: &str,
     ) -> Result<Outcome, Error> {
-        let first_key = puts
-            .first()
-            .map(|put| key_of(&put.item))
-            .unwrap_or_default();
-        let mut items: Vec<TransactWriteItem> = puts
-            .into_iter()
-            .map(|put| TransactWriteItem::builder().put(put).build())
-            .collect();
-        items
-            .extend(check.map(|check| TransactWriteItem::builder().condition_check(check).build()));
+        let first_key = key_of(&first.item);
+        let items: Vec<TransactWriteItem> = std::iter::once(also(first)).chain(rest).collect();
         let token = token(writer);
         let mut last = Error::Unavailable("not attempted".to_owned());
         for attempt in 0..ATTEMPTS {
@@ -122,6 +114,11 @@ impl Store {
             .map_err(|error| unavailable(&error))?;
         Ok(answer.item)
     }
+}
+
+/// A put as a further part of a transaction.
+pub(super) fn also(put: Put) -> TransactWriteItem {
+    TransactWriteItem::builder().put(put).build()
 }
 
 /// The condition that failed, unless what failed it is what we wrote ourselves. `None` when the

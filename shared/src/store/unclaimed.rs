@@ -1,12 +1,13 @@
 //! Events about customers whom nobody has claimed yet: parked so that the claim finds them, whichever
 //! of the two comes first.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem};
 use jiff::Timestamp;
 
 use super::effect::Committed;
 use super::keys::{Key, UNCLAIMED_PREFIX};
 use super::marker::{Marker, Queue, is_done};
+use super::transaction::also;
 use super::{Error, Store, built, transaction, unavailable};
 use crate::ids::{CustomerId, EventId};
 
@@ -25,17 +26,18 @@ impl Store {
         let pointer = Put::builder()
             .table_name(&self.table)
             .set_item(Some(Key::unclaimed(customer_id, event_id).attributes()));
-        let puts = vec![marker.put(&self.table, event_id)?, built(pointer)?];
+        let first = marker.put(&self.table, event_id)?;
         let still_unclaimed = ConditionCheck::builder()
             .table_name(&self.table)
             .set_key(Some(Key::customer(customer_id).attributes()))
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .map_err(|error| Error::Unavailable(error.to_string()))?;
-        match self
-            .transact(puts, Some(still_unclaimed), &marker.writer)
-            .await?
-        {
+        let still_unclaimed = TransactWriteItem::builder()
+            .condition_check(still_unclaimed)
+            .build();
+        let rest = vec![also(built(pointer)?), still_unclaimed];
+        match self.transact(first, rest, &marker.writer).await? {
             transaction::Outcome::Committed => Ok(Committed::Committed),
             transaction::Outcome::Refused { index: 0, found } if is_done(found.as_ref()) => {
                 Ok(Committed::Duplicate)

@@ -205,7 +205,7 @@ async fn webhooks_are_accepted_through_every_door_and_a_bad_signature_is_not() {
         )])
         .collect();
     for (file, expected) in [
-        // Its customer belongs to nobody here: the event is kept.
+        // Its customer belongs to nobody here: the event is kept until somebody claims them.
         ("webhook.json", (200, json!({"outcome": "parked"}))),
         ("webhook_base64.json", (200, json!({"outcome": "parked"}))),
         ("webhook_rest.json", (200, json!({"outcome": "parked"}))),

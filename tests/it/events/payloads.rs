@@ -109,12 +109,25 @@ fn f15_every_payload_is_understood_and_says_the_same_in_every_version() {
             }
             Content::Other => assert!(OTHERS.contains(&event_type), "{event_type} is not acted on"),
             Content::Thin(_) => panic!("{event_type} is whole"),
+            Content::Thin(_) => panic!("{event_type} is thin"),
             Content::NotUnderstood(why) => panic!("{event_type} is not understood: {why}"),
         }
         for version in VERSIONS {
             assert_eq!(parse(version), newest, "{event_type} at {version}");
         }
     }
+}
+
+/// A charge names the invoice that it paid until 2025-03-31.basil; since then Stripe is asked for it.
+fn without_shortcuts(mut content: Content) -> Content {
+    if let Content::Acted(Acted {
+        event: Event::Refund(charge),
+        ..
+    }) = &mut content
+    {
+        charge.invoice_id = None;
+    }
+    content
 }
 
 #[test]

@@ -11,9 +11,10 @@ use criterion::Criterion;
 use jiff::Timestamp;
 use serde_json::Value;
 use shared::account::Account;
-use shared::catalog::{Catalog, Definition};
-use shared::decide::{Decision, Fetched, Known, decide};
-use shared::event::{Content, Envelope};
+use shared::catalog::{Catalog, Definition, StripePrices};
+use shared::decide::{Decision, Fetched, Known, Record, decide, sale_of};
+use shared::event::{Acted, Content, Envelope};
+use shared::sale::Sale;
 use shared::signature::{SigningSecret, sign, verify};
 use shared::subscription::StripeSubscription;
 
@@ -50,29 +51,53 @@ fn verifying(criterion: &mut Criterion) {
     });
 }
 
-/// The account knows nothing yet, so that the event changes it: the longest way.
+/// Nothing but the customer is known yet, so that the event changes account and record: the longest way.
 fn parsing_and_deciding(criterion: &mut Criterion, name: &str, body: &str) {
+    let mut account = Account::new("alice".into());
+    account.customer_id = acted(body).customer_id;
     let known = Known {
-        account: Account::new("alice".into()),
-        invoice: None,
-        granted: false,
+        account,
+        record: Record::None,
     };
-    let catalog = Catalog {
-        definition: Definition::parse(include_str!("../../catalog.toml")).unwrap(),
-        prices: [].into(),
-    };
-    let fetched = fetched();
+    let (catalog, fetched) = (catalog(), fetched());
     criterion.bench_function(&format!("parse_and_decide_{name}"), |bencher| {
         bencher.iter(|| {
-            let envelope = Envelope::parse(black_box(body.as_bytes())).unwrap();
-            let Content::Acted { event, .. } = &envelope.content else {
-                panic!("{:?}", envelope.content)
-            };
-            let decision = decide(&known, event, Some(fetched.clone()), &catalog);
+            let acted = acted(black_box(body));
+            let mut known = known.clone();
+            if let Some(id) = sale_of(&acted.event, None) {
+                known.record = Record::Sale(id, Sale::default());
+            }
+            let customer_id = acted.customer_id.as_ref().unwrap();
+            let fetched = Some(fetched.clone());
+            let decision = decide(&known, customer_id, &acted.event, None, fetched, &catalog);
             assert!(matches!(decision, Decision::Change(_)));
             decision
         });
     });
+}
+
+fn acted(body: &str) -> Acted {
+    match Envelope::parse(body.as_bytes()).unwrap().content {
+        Content::Acted(acted) => acted,
+        other @ (Content::Other | Content::Thin(_) | Content::NotUnderstood(_)) => {
+            panic!("{other:?}")
+        }
+    }
+}
+
+/// The catalogue that ships, with the price that the events speak of.
+fn catalog() -> Catalog {
+    let definition = Definition::parse(include_str!("../../catalog.toml")).unwrap();
+    let event: Value = serde_json::from_str(SUBSCRIPTION_UPDATED).unwrap();
+    let price_id = event.pointer("/data/object/items/data/0/price/id").unwrap();
+    let prices = StripePrices {
+        current: price_id.as_str().unwrap().into(),
+        former: Vec::new(),
+    };
+    Catalog {
+        definition,
+        prices: [("tollgate_pro_month".to_owned(), prices)].into(),
+    }
 }
 
 fn fetched() -> Fetched {

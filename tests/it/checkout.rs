@@ -154,18 +154,7 @@ async fn f20_a_customer_deleted_at_stripe_is_replaced() {
         .as_str()
         .unwrap()
         .to_owned();
-    let url = format!(
-        "{}/v1/customers/{first}",
-        world.stack.addresses().sandbox.clone().unwrap()
-    );
-    let key = world.variable("STRIPE_SECRET_KEY");
-    let deleted = reqwest::Client::new()
-        .delete(url)
-        .bearer_auth(key)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(deleted.status(), 200);
+    world.stripe_delete(&format!("/v1/customers/{first}")).await;
     world.settle().await;
     let again = world.subscribe("alice", "starter").await;
     assert_eq!(again["access"], "active");

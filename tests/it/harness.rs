@@ -221,6 +221,13 @@ impl World {
         .await
     }
 
+    pub async fn stripe_delete(&self, path: &str) {
+        let key = self.variable("STRIPE_SECRET_KEY");
+        let url = format!("{}{path}", self.sandbox_url());
+        let answer = self.send(self.client.delete(url).bearer_auth(key)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
     /// All events at the sandbox about a customer, oldest first.
     pub async fn events_of(&self, customer: &str) -> Vec<Value> {
         let mut events = Vec::new();

@@ -160,14 +160,29 @@ impl Attempt<'_> {
             .store
             .claim_customer(account, &customer_id, writer)
             .await?;
-        if saved == Saved::Saved
-            && let Some(email) = &caller.email
-            && let Err(error) = state.stripe.set_email(*call, &customer_id, email).await
-        {
-            // Checkout asks for an address where there is none.
-            tracing::warn!(%error, "the customer's e-mail address was not set");
+        if saved == Saved::Saved {
+            self.after_claim(&customer_id).await;
         }
         Ok(saved)
+    }
+
+    /// What is good to do once and heals by itself if it fails: Checkout asks for an address where there
+    /// is none, and the scheduled run finds what waits.
+    async fn after_claim(&self, customer_id: &CustomerId) {
+        let Self {
+            state,
+            caller,
+            call,
+            ..
+        } = self;
+        if let Err(error) = state.store.release_unclaimed(customer_id, call.now).await {
+            tracing::warn!(%error, "events that waited for the customer were not set free");
+        }
+        if let Some(email) = &caller.email
+            && let Err(error) = state.stripe.set_email(*call, customer_id, email).await
+        {
+            tracing::warn!(%error, "the customer's e-mail address was not set");
+        }
     }
 
     /// Makes sure that the reservation's session cannot be paid any more, then drops the reservation.

@@ -1,0 +1,179 @@
+//! What a function asks of others, counted: its requests by kind, and DynamoDB's own account of the
+//! write and read units that they consumed.
+//!
+//! The function's code is not touched. The meter sits in its connections, and asks DynamoDB to say what
+//! each request consumed by adding `ReturnConsumedCapacity` to it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient as SdkHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
+    SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::byte_stream::ByteStream;
+use serde_json::{Value, json};
+use shared::http::HttpClient;
+
+/// DynamoDB operations that write. A refused write consumes units too, and DynamoDB does not say so.
+const WRITES: [&str; 4] = [
+    "DeleteItem",
+    "PutItem",
+    "TransactWriteItems",
+    "UpdateItem",
+];
+
+/// What was asked.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Tally {
+    /// How many requests of each kind: DynamoDB's by operation, Stripe's by method and path.
+    pub requests: BTreeMap<String, usize>,
+    /// Write units that DynamoDB reports, those of the index included.
+    pub write_units: u64,
+    /// Read units that DynamoDB reports.
+    pub read_units: u64,
+}
+
+impl Tally {
+    pub fn count(&self, kind: &str) -> usize {
+        self.requests.get(kind).copied().unwrap_or_default()
+    }
+
+    /// Attempts to write, whether or not they were refused.
+    pub fn writes(&self) -> usize {
+        WRITES.iter().map(|kind| self.count(kind)).sum()
+    }
+
+    /// Calls to Stripe, whatever they ask.
+    pub fn of_stripe(&self) -> usize {
+        let of_stripe = self.requests.iter().filter(|(kind, _)| kind.contains('/'));
+        of_stripe.map(|(_, count)| count).sum()
+    }
+
+    /// All requests, as a table shows them.
+    pub fn shown(&self) -> String {
+        let each = self
+            .requests
+            .iter()
+            .map(|(kind, count)| format!("{count} {kind}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A client that counts.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    inner: SharedHttpClient,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl Meter {
+    pub fn new() -> Self {
+        Self {
+            inner: HttpClient::new().for_sdk(),
+            tally: Arc::default(),
+        }
+    }
+
+    pub fn client(&self) -> HttpClient {
+        HttpClient::over(SharedHttpClient::new(self.clone()))
+    }
+
+    /// What was asked since the last time.
+    pub fn take(&self) -> Tally {
+        std::mem::take(&mut locked(&self.tally))
+    }
+}
+
+impl SdkHttpClient for Meter {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Connector {
+            inner,
+            tally: Arc::clone(&self.tally),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    inner: SharedHttpConnector,
+    tally: Arc<Mutex<Tally>>,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        let kind = kind_of(&request);
+        *locked(&self.tally).requests.entry(kind.clone()).or_default() += 1;
+        if kind.contains('/') {
+            return self.inner.call(request);
+        }
+        ask_for_units(&mut request);
+        let (inner, tally) = (self.inner.clone(), Arc::clone(&self.tally));
+        HttpConnectorFuture::new(async move {
+            let mut response = inner.call(request).await?;
+            let units = units_of(&mut response).await?;
+            let mut tally = locked(&tally);
+            if WRITES.contains(&kind.as_str()) {
+                tally.write_units += units;
+            } else {
+                tally.read_units += units;
+            }
+            drop(tally);
+            Ok(response)
+        })
+    }
+}
+
+fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// DynamoDB names the operation in a header; Stripe's is the method and the path.
+fn kind_of(request: &HttpRequest) -> String {
+    match request.headers().get("x-amz-target") {
+        Some(target) => target.rsplit('.').next().unwrap().to_owned(),
+        None => format!("{} {}", request.method(), request.path()),
+    }
+}
+
+/// The signature no longer fits what is sent; the local DynamoDB does not check it.
+fn ask_for_units(request: &mut HttpRequest) {
+    let sent = request.body().bytes().unwrap();
+    let mut body: Value = serde_json::from_slice(sent).unwrap();
+    body["ReturnConsumedCapacity"] = json!("TOTAL");
+    let body = body.to_string();
+    request
+        .headers_mut()
+        .insert("content-length", body.len().to_string());
+    *request.body_mut() = SdkBody::from(body);
+}
+
+/// One operation answers with an object and another with a list of them, one for each table. An error
+/// has none.
+async fn units_of(response: &mut HttpResponse) -> Result<u64, ConnectorError> {
+    let received = ByteStream::new(response.take_body())
+        .collect()
+        .await
+        .map_err(|error| ConnectorError::io(error.into()))?
+        .into_bytes();
+    let answer: Value = serde_json::from_slice(&received).unwrap_or_default();
+    let consumed = match &answer["ConsumedCapacity"] {
+        Value::Array(tables) => tables.clone(),
+        one => vec![one.clone()],
+    };
+    let units = consumed
+        .iter()
+        .filter_map(|table| table["CapacityUnits"].as_f64())
+        .sum::<f64>();
+    *response.body_mut() = SdkBody::from(received);
+    Ok(units.ceil() as u64)
+}

@@ -18,8 +18,9 @@ use shared::sale::Sale;
 use shared::signature::{SigningSecret, sign, verify};
 use shared::subscription::StripeSubscription;
 
-const SUBSCRIPTION_UPDATED: &str = include_str!("events/customer.subscription.updated.json");
-const INVOICE_PAID: &str = include_str!("events/invoice.paid.json");
+const SUBSCRIPTION_UPDATED: &str =
+    include_str!("../../events/stripe/2026-08-26.dahlia/customer.subscription.updated.json");
+const INVOICE_PAID: &str = include_str!("../../events/stripe/2026-08-26.dahlia/invoice.paid.json");
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();

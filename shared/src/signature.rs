@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn any_secret_and_any_v1_may_match() {
+    fn f19_any_secret_and_any_v1_may_match() {
         let one = sign(b"{}", &secret("whsec_one"), at(NOW));
         let two = sign(b"{}", &secret("whsec_two"), at(NOW));
         assert_eq!(check(&one, b"{}"), Ok(()));

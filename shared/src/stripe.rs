@@ -1,10 +1,10 @@
 //! Every call that Tollgate makes to Stripe.
 //!
-//! Requests are built by `async-stripe`'s typed builders; answers are read by our own tolerant views, so
+//! This file sends; what is asked for is in `customers` (the ways to pay and manage), `objects` (what
+//! Stripe knows) and `products` (the catalogue). Requests are built by `async-stripe`'s typed builders; answers are read by our own tolerant views, so
 //! that a field we never read cannot break us. What leads to a call, and what follows from its answer,
 //! is not decided here. <https://docs.stripe.com/api>
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -12,35 +12,18 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
-use stripe_billing::billing_portal_session::CreateBillingPortalSession;
-use stripe_billing::invoice::RetrieveInvoice;
-use stripe_billing::invoice_payment::{
-    ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
-};
-use stripe_billing::subscription::{
-    ListSubscription, ListSubscriptionStatus, RetrieveSubscription,
-};
-use stripe_checkout::checkout_session as session;
-use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
-use stripe_core::charge::RetrieveCharge;
-use stripe_core::customer::{CreateCustomer, RetrieveCustomer, UpdateCustomer};
-use stripe_core::dispute::RetrieveDispute;
-use stripe_core::payment_intent::RetrievePaymentIntent;
-use stripe_payment::payment_method::RetrievePaymentMethod;
-use stripe_shared::{CheckoutSessionId, CheckoutSessionMode};
+use stripe_client_core::{RequestBuilder, StripeMethod};
 
-use crate::account::{Checkout, Purchase, PurchaseKind, Session};
 use crate::config::{Environment, Error as ConfigError};
-use crate::event::{Charge, RelatedObject, USER_ID_KEY};
 use crate::http::{Endpoint, HttpClient, Response};
-use crate::ids::{ChargeId, CustomerId, InvoiceId, PaymentIntentId, SessionId, UserId};
 use crate::secrets::{Secrets, Unavailable};
-use crate::subscription::{Expandable, StripeSubscription, Subscription};
 
+mod customers;
 mod flights;
+mod objects;
 mod products;
 
+pub use customers::SessionStatus;
 use flights::Flights;
 pub use products::{Price, Product};
 
@@ -64,9 +47,8 @@ const ATTEMPTS_WHEN_LIMITED: u32 = 6;
 const BACKOFF: Duration = Duration::from_millis(200);
 const BACKOFF_LIMIT: Duration = Duration::from_secs(2);
 
-/// The most subscriptions asked for at once, and the most pages of them that are read.
+/// The most entries of a list that Stripe gives at once.
 const PAGE_SIZE: i64 = 100;
-const PAGES_MAX: usize = 5;
 
 /// Who is calling, for Stripe's logs.
 const USER_AGENT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
@@ -130,40 +112,9 @@ pub struct Call<'c> {
     pub now: Timestamp,
 }
 
-/// How a Checkout Session stands. <https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-status>
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum SessionStatus {
-    /// Can still be paid.
-    Open,
-    /// Was paid, or its payment is on the way.
-    Complete,
-    /// Can never be paid.
-    Expired,
-    /// A word that is not known here; treated as if it could still be paid.
-    #[serde(other)]
-    Unknown,
-}
-
-#[derive(Deserialize)]
-struct CreatedSession {
-    id: SessionId,
-    url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct StatusOfSession {
-    status: Option<SessionStatus>,
-}
-
 #[derive(Deserialize)]
 struct WithId {
     id: String,
-}
-
-#[derive(Deserialize)]
-struct WithUrl {
-    url: String,
 }
 
 #[derive(Deserialize)]
@@ -171,11 +122,6 @@ struct List<T> {
     data: Vec<T>,
     #[serde(default)]
     has_more: bool,
-}
-
-#[derive(Deserialize)]
-struct InvoicePayment {
-    invoice: Expandable,
 }
 
 #[derive(Deserialize)]
@@ -208,185 +154,6 @@ impl Stripe {
             flights: Flights::default(),
         })
     }
-
-    /// Creates the user's customer, or finds again the one that the same call created before: the
-    /// idempotency key is made of the user and of how many attempts failed for good.
-    pub async fn create_customer(
-        &self,
-        call: Call<'_>,
-        user_id: &UserId,
-        attempts: u32,
-    ) -> Result<CustomerId, Error> {
-        let request = CreateCustomer::new().metadata(user_metadata(user_id));
-        let key = idempotency_key(&["customer", user_id.as_str(), &attempts.to_string()]);
-        let created: WithId = self.send(call, request.build(), Some(&key)).await?;
-        Ok(created.id.into())
-    }
-
-    /// Tells Stripe where receipts go.
-    pub async fn set_email(
-        &self,
-        call: Call<'_>,
-        customer_id: &CustomerId,
-        email: &str,
-    ) -> Result<(), Error> {
-        let request = UpdateCustomer::new(customer_id.as_str()).email(email);
-        let _: WithId = self.send(call, request.build(), None).await?;
-        Ok(())
-    }
-
-    /// Opens the Checkout Session of a reservation. Asked again for the same reservation, Stripe answers
-    /// with the same session.
-    pub async fn open_session(
-        &self,
-        call: Call<'_>,
-        user_id: &UserId,
-        customer_id: &CustomerId,
-        checkout: &Checkout,
-    ) -> Result<Session, Error> {
-        let request = session_request(user_id, customer_id, checkout);
-        let key = idempotency_key(&[
-            "checkout",
-            user_id.as_str(),
-            customer_id.as_str(),
-            &checkout.attempt.to_string(),
-        ]);
-        let created: CreatedSession = self.send(call, request.build(), Some(&key)).await?;
-        let url = created
-            .url
-            .ok_or_else(|| Error::NotUnderstood("a hosted session without url".to_owned()))?;
-        Ok(Session {
-            id: created.id,
-            url,
-        })
-    }
-
-    /// How a session stands.
-    pub async fn session_status(
-        &self,
-        call: Call<'_>,
-        id: &SessionId,
-    ) -> Result<SessionStatus, Error> {
-        let request = session::RetrieveCheckoutSession::new(CheckoutSessionId::from(id.as_str()));
-        let found: StatusOfSession = self.send(call, request.build(), None).await?;
-        Ok(found.status.unwrap_or(SessionStatus::Unknown))
-    }
-
-    /// Closes a session so that it cannot be paid any more. Stripe refuses when it is not open.
-    pub async fn expire_session(&self, call: Call<'_>, id: &SessionId) -> Result<(), Error> {
-        let request = session::ExpireCheckoutSession::new(CheckoutSessionId::from(id.as_str()));
-        let key = idempotency_key(&["expire", id.as_str()]);
-        let _: WithId = self.send(call, request.build(), Some(&key)).await?;
-        Ok(())
-    }
-
-    /// A page on which the customer manages payment methods, plan and invoices.
-    pub async fn portal_url(
-        &self,
-        call: Call<'_>,
-        customer_id: &CustomerId,
-        return_url: &str,
-    ) -> Result<String, Error> {
-        let request = CreateBillingPortalSession::new()
-            .customer(customer_id.as_str())
-            .return_url(return_url);
-        let created: WithUrl = self.send(call, request.build(), None).await?;
-        Ok(created.url)
-    }
-
-    /// All subscriptions of a customer, whatever their status, and when the fetch of them began: after
-    /// this call. Callers that ask at the same time share a fetch.
-    pub async fn subscriptions(
-        &self,
-        call: Call<'_>,
-        customer_id: &CustomerId,
-    ) -> Result<(Timestamp, Vec<Subscription>), Error> {
-        let fetch = || async { Ok((call.now, self.fetch_subscriptions(call, customer_id).await?)) };
-        self.flights.share(customer_id, fetch).await
-    }
-
-    async fn fetch_subscriptions(
-        &self,
-        call: Call<'_>,
-        customer_id: &CustomerId,
-    ) -> Result<Vec<Subscription>, Error> {
-        let mut kept = Vec::new();
-        let mut after: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let mut request = ListSubscription::new()
-                .customer(customer_id.as_str())
-                .status(ListSubscriptionStatus::All)
-                .limit(PAGE_SIZE)
-                .expand(vec!["data.latest_invoice".to_owned()]);
-            if let Some(after) = after.take() {
-                request = request.starting_after(after);
-            }
-            let page: List<StripeSubscription> = self.send(call, request.build(), None).await?;
-            for found in page.data {
-                let subscription = found.into_kept().ok_or_else(|| {
-                    Error::NotUnderstood("a subscription without its period".to_owned())
-                })?;
-                kept.push(subscription);
-            }
-            if !page.has_more {
-                return Ok(kept);
-            }
-            after = kept.last().map(|last| last.id.as_str().to_owned());
-        }
-        Err(Error::NotUnderstood(
-            "a customer with too many subscriptions".to_owned(),
-        ))
-    }
-
-    /// A charge, to learn whose it is and what it paid for.
-    pub async fn charge(&self, call: Call<'_>, id: &ChargeId) -> Result<Charge, Error> {
-        let request = RetrieveCharge::new(id.as_str());
-        let object: Box<RawValue> = self.send(call, request.build(), None).await?;
-        charge_of(&object)
-    }
-
-    /// The invoice that a payment paid, if it paid one.
-    pub async fn invoice_paid_by(
-        &self,
-        call: Call<'_>,
-        payment_intent_id: &PaymentIntentId,
-    ) -> Result<Option<InvoiceId>, Error> {
-        let mut payment =
-            ListInvoicePaymentPayment::new(ListInvoicePaymentPaymentType::PaymentIntent);
-        payment.payment_intent = Some(payment_intent_id.as_str().to_owned());
-        let request = ListInvoicePayment::new().payment(payment).limit(1);
-        let page: List<InvoicePayment> = self.send(call, request.build(), None).await?;
-        Ok(page
-            .data
-            .into_iter()
-            .next()
-            .map(|payment| payment.invoice.id().into()))
-    }
-
-    /// The object that a thin notification is about, as Stripe writes it; `None` for a kind of object that
-    /// is not acted on.
-    pub async fn related_object(
-        &self,
-        call: Call<'_>,
-        related: &RelatedObject,
-    ) -> Result<Option<Box<RawValue>>, Error> {
-        let id = related.id.as_str();
-        let request = match related.r#type.trim_start_matches("v1.") {
-            "checkout.session" => {
-                session::RetrieveCheckoutSession::new(CheckoutSessionId::from(id)).build()
-            }
-            "subscription" => RetrieveSubscription::new(id).build(),
-            "invoice" => RetrieveInvoice::new(id).build(),
-            "payment_intent" => RetrievePaymentIntent::new(id).build(),
-            "payment_method" => RetrievePaymentMethod::new(id).build(),
-            "charge" => RetrieveCharge::new(id).build(),
-            "dispute" => RetrieveDispute::new(id).build(),
-            "customer" => RetrieveCustomer::new(id).build(),
-            _ => return Ok(None),
-        };
-        self.send(call, request, None).await.map(Some)
-    }
-
     async fn send<T: DeserializeOwned>(
         &self,
         call: Call<'_>,
@@ -511,78 +278,6 @@ fn idempotency_key(parts: &[&str]) -> String {
         context.update(b"\0");
     }
     format!("tollgate-{}", hex::encode(context.finish()))
-}
-
-fn charge_of(object: &RawValue) -> Result<Charge, Error> {
-    Charge::parse(object.get()).map_err(|error| Error::NotUnderstood(error.to_string()))
-}
-
-fn user_metadata(user_id: &UserId) -> HashMap<String, String> {
-    HashMap::from([(USER_ID_KEY.to_owned(), user_id.as_str().to_owned())])
-}
-
-fn purchase_metadata(user_id: &UserId, purchase: &Purchase) -> HashMap<String, String> {
-    let kind = match purchase.kind {
-        PurchaseKind::Plan => "plan",
-        PurchaseKind::Pack => "pack",
-    };
-    let mut metadata = user_metadata(user_id);
-    metadata.insert(kind.to_owned(), purchase.key.clone());
-    metadata.insert("quantity".to_owned(), purchase.quantity.to_string());
-    metadata
-}
-
-fn session_request(
-    user_id: &UserId,
-    customer_id: &CustomerId,
-    checkout: &Checkout,
-) -> session::CreateCheckoutSession {
-    let purchase = &checkout.purchase;
-    let metadata = purchase_metadata(user_id, purchase);
-    let adjustable = purchase.seats.map(|(minimum, maximum)| {
-        let mut adjustable = session::CreateCheckoutSessionLineItemsAdjustableQuantity::new(true);
-        adjustable.minimum = minimum.try_into().ok();
-        adjustable.maximum = maximum.try_into().ok();
-        adjustable
-    });
-    let mut item = session::CreateCheckoutSessionLineItems::new();
-    item.price = Some(purchase.price_id.as_str().to_owned());
-    item.quantity = Some(purchase.quantity);
-    item.adjustable_quantity = adjustable;
-    let mut request = session::CreateCheckoutSession::new()
-        .customer(customer_id.as_str())
-        .client_reference_id(user_id.as_str())
-        .line_items(vec![item])
-        .currency(currency(&purchase.currency))
-        .success_url(&purchase.success_url)
-        .cancel_url(&purchase.cancel_url)
-        .expires_at(checkout.expires_at.as_second())
-        .metadata(metadata.clone());
-    if purchase.promotion_codes {
-        request = request.allow_promotion_codes(true);
-    }
-    if purchase.automatic_tax {
-        // Stripe Tax needs an address; what the customer enters is kept with them.
-        let mut update = session::CreateCheckoutSessionCustomerUpdate::new();
-        update.address = Some(session::CreateCheckoutSessionCustomerUpdateAddress::Auto);
-        request = request
-            .automatic_tax(session::CreateCheckoutSessionAutomaticTax::new(true))
-            .customer_update(update);
-    }
-    if purchase.recurring {
-        let mut data = session::CreateCheckoutSessionSubscriptionData::new();
-        data.metadata = Some(metadata);
-        data.trial_period_days = purchase.trial_days.map(u32::from);
-        request
-            .mode(CheckoutSessionMode::Subscription)
-            .subscription_data(data)
-    } else {
-        let mut data = session::CreateCheckoutSessionPaymentIntentData::new();
-        data.metadata = Some(metadata);
-        request
-            .mode(CheckoutSessionMode::Payment)
-            .payment_intent_data(data)
-    }
 }
 
 fn currency(code: &str) -> stripe_types::Currency {

@@ -1,14 +1,12 @@
 //! Stopped between any two steps and started again: nothing is lost and nothing is doubled. And the
 //! same for every reply that is lost on its way.
 
-use jiff::Timestamp;
-use lambda_http::{Body, Request, Response};
-use local::invocation;
 use serde_json::{Value, json};
 use shared::http::HttpClient;
 
+use crate::call::{checkout, webhook};
 use crate::faults::{Fault, Faulty};
-use crate::harness::{Attribute, GOOD_CARD, World, captured};
+use crate::harness::{Attribute, GOOD_CARD, World};
 
 /// More requests than any function makes for one call.
 const REQUESTS_MAX: usize = 40;
@@ -19,64 +17,6 @@ const ALL_FAULTS: [Fault; 4] = [
     Fault::BreaksBefore,
     Fault::ReplyLost,
 ];
-
-fn event(path: &str, header: (&str, &str), body: &str) -> Value {
-    let captured = captured(
-        &[header, ("content-type", "application/json")],
-        path,
-        body.as_bytes(),
-    );
-    local::event::http_api(&captured, &format!("POST {path}"))
-}
-
-/// Invokes a function as Lambda does, in this task, so that a test can end it.
-async fn invoke<H, F>(event: Value, now: Timestamp, handler: H) -> Option<(u16, Value)>
-where
-    H: FnOnce(Request) -> F + Send + 'static,
-    F: Future<Output = Response<Body>> + Send + 'static,
-{
-    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let response = invocation::invoke(event, &format!("crash-{number}"), now, handler)
-        .await
-        .ok()?;
-    Some((
-        response.status().as_u16(),
-        serde_json::from_slice(response.body()).unwrap_or_default(),
-    ))
-}
-
-async fn checkout(world: &World, user: &str, http: HttpClient) -> Option<(u16, Value)> {
-    let state = checkout::State::new(&world.environment(), http).unwrap();
-    let authorization = format!("Bearer {}", world.token(user));
-    let body = json!({"plan": "starter", "interval": "month"}).to_string();
-    let event = event(
-        "/api/billing/checkout-session",
-        ("authorization", &authorization),
-        &body,
-    );
-    let now = world.now();
-    invoke(event, now, move |request| async move {
-        checkout::handle(&state, request, now).await
-    })
-    .await
-}
-
-async fn webhook(world: &World, stripe_event: &Value, http: HttpClient) -> Option<(u16, Value)> {
-    let state = webhook::State::new(&world.environment(), http).unwrap();
-    let body = stripe_event.to_string();
-    let signature = world.signature(body.as_bytes(), world.now());
-    let event = event(
-        "/api/webhooks/stripe",
-        ("stripe-signature", &signature),
-        &body,
-    );
-    let now = world.now();
-    invoke(event, now, move |request| async move {
-        webhook::handle(&state, request, now).await
-    })
-    .await
-}
 
 async fn customers_and_sessions(world: &World, user: &str) -> (usize, usize) {
     let customers = world.stripe_get("/v1/customers?limit=100").await;

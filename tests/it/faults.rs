@@ -5,7 +5,7 @@
 //! nothing in memory that matters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient as SdkHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
@@ -28,6 +28,8 @@ pub enum Fault {
     BreaksBefore,
     /// The request is answered, and the answer is lost.
     ReplyLost,
+    /// The request is answered, and the answer arrives only when it is let through.
+    ReplyHeld,
 }
 
 /// A client whose request number `at` (counted from 0) meets a fault, and which counts all requests.
@@ -43,6 +45,7 @@ struct State {
     fault: Fault,
     sent: AtomicUsize,
     ended: Notify,
+    let_through: Notify,
 }
 
 impl Faulty {
@@ -52,6 +55,7 @@ impl Faulty {
             fault,
             sent: AtomicUsize::new(0),
             ended: Notify::new(),
+            let_through: Notify::new(),
         };
         Self {
             inner: HttpClient::new().for_sdk(),
@@ -61,6 +65,14 @@ impl Faulty {
 
     pub fn client(&self) -> HttpClient {
         HttpClient::over(SharedHttpClient::new(self.clone()))
+    }
+
+    /// Waits until the held answer is there, and lets it through when `meanwhile` is done.
+    pub async fn hold<T>(&self, meanwhile: impl Future<Output = T>) -> T {
+        self.state.ended.notified().await;
+        let done = meanwhile.await;
+        self.state.let_through.notify_one();
+        done
     }
 
     /// Whether the chosen request was ever sent.
@@ -110,20 +122,105 @@ impl HttpConnector for Connector {
         }
         let (inner, state) = (self.inner.clone(), Arc::clone(&self.state));
         HttpConnectorFuture::new(async move {
-            if matches!(state.fault, Fault::EndsAfter | Fault::ReplyLost) {
-                // Wait for the whole answer, so that the server has surely done it.
-                let answered = inner.call(request).await;
-                drop(answered);
-            }
+            let lost = || ConnectorError::io("the connection broke".into());
             match state.fault {
-                Fault::EndsBefore | Fault::EndsAfter => {
+                Fault::EndsBefore => {
                     state.ended.notify_one();
                     std::future::pending().await
                 }
-                Fault::BreaksBefore | Fault::ReplyLost => {
-                    Err(ConnectorError::io("the connection broke".into()))
+                Fault::EndsAfter => {
+                    drop(inner.call(request).await);
+                    state.ended.notify_one();
+                    std::future::pending().await
+                }
+                Fault::BreaksBefore => Err(lost()),
+                Fault::ReplyLost => {
+                    drop(inner.call(request).await);
+                    Err(lost())
+                }
+                Fault::ReplyHeld => {
+                    let answer = inner.call(request).await;
+                    state.ended.notify_one();
+                    state.let_through.notified().await;
+                    answer
                 }
             }
         })
+    }
+}
+
+/// A client for which some requests never arrive while it is switched on.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    inner: SharedHttpClient,
+    switch: Arc<Switch>,
+}
+
+#[derive(Debug)]
+struct Switch {
+    /// What the address or the `x-amz-target` of a request contains that does not arrive.
+    of: String,
+    on: AtomicBool,
+    /// How many requests there were that could meet it.
+    seen: AtomicUsize,
+}
+
+impl Outage {
+    pub fn of(part: &str) -> Self {
+        let switch = Switch {
+            of: part.to_owned(),
+            on: AtomicBool::new(false),
+            seen: AtomicUsize::new(0),
+        };
+        Self {
+            inner: HttpClient::new().for_sdk(),
+            switch: Arc::new(switch),
+        }
+    }
+
+    pub fn client(&self) -> HttpClient {
+        HttpClient::over(SharedHttpClient::new(self.clone()))
+    }
+
+    pub fn switch(&self, on: bool) {
+        self.switch.on.store(on, Ordering::SeqCst);
+    }
+
+    pub fn seen(&self) -> usize {
+        self.switch.seen.load(Ordering::SeqCst)
+    }
+}
+
+impl SdkHttpClient for Outage {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        let inner = self.inner.http_connector(settings, components);
+        SharedHttpConnector::new(Switched {
+            inner,
+            switch: Arc::clone(&self.switch),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Switched {
+    inner: SharedHttpConnector,
+    switch: Arc<Switch>,
+}
+
+impl HttpConnector for Switched {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        if !request.uri().contains(&self.switch.of) && !target.contains(&self.switch.of) {
+            return self.inner.call(request);
+        }
+        self.switch.seen.fetch_add(1, Ordering::SeqCst);
+        if self.switch.on.load(Ordering::SeqCst) {
+            return HttpConnectorFuture::ready(Err(ConnectorError::io("nothing arrives".into())));
+        }
+        self.inner.call(request)
     }
 }

@@ -5,10 +5,12 @@
 
 mod access;
 mod bad_input;
+mod call;
 mod checkout;
 mod crash;
 mod edge;
 mod events;
+mod failures;
 mod faults;
 mod harness;
 mod meter;

@@ -20,12 +20,7 @@ use serde_json::{Value, json};
 use shared::http::HttpClient;
 
 /// DynamoDB operations that write. A refused write consumes units too, and DynamoDB does not say so.
-const WRITES: [&str; 4] = [
-    "DeleteItem",
-    "PutItem",
-    "TransactWriteItems",
-    "UpdateItem",
-];
+const WRITES: [&str; 4] = ["DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
 
 /// What was asked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -112,7 +107,10 @@ struct Connector {
 impl HttpConnector for Connector {
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
         let kind = kind_of(&request);
-        *locked(&self.tally).requests.entry(kind.clone()).or_default() += 1;
+        *locked(&self.tally)
+            .requests
+            .entry(kind.clone())
+            .or_default() += 1;
         if kind.contains('/') {
             return self.inner.call(request);
         }

@@ -104,9 +104,8 @@ async fn a_renewal_takes_one_read_one_call_and_one_write_of_at_most_8_units_for_
     let world = World::start().await;
     let (warming, renewal) = renewed(&world).await;
     let meter = Meter::new();
-    let state = std::sync::Arc::new(
-        webhook::State::new(&world.environment(), meter.client()).unwrap(),
-    );
+    let state =
+        std::sync::Arc::new(webhook::State::new(&world.environment(), meter.client()).unwrap());
     receive(&world, &state, &warming).await;
     meter.take();
 
@@ -120,7 +119,10 @@ async fn a_renewal_takes_one_read_one_call_and_one_write_of_at_most_8_units_for_
         } = line;
         assert!(tally.count("BatchGetItem") <= 1, "{event_type}: {tally:?}");
         assert!(tally.of_stripe() <= 1, "{event_type}: {tally:?}");
-        assert!(tally.count("TransactWriteItems") <= 1, "{event_type}: {tally:?}");
+        assert!(
+            tally.count("TransactWriteItems") <= 1,
+            "{event_type}: {tally:?}"
+        );
         assert_eq!(tally.count("GetItem"), 0, "{event_type}: {tally:?}");
         assert_eq!(tally.writes(), 1, "{event_type}: {tally:?}");
         assert!(tally.read_units <= 4, "{event_type}: {tally:?}");
@@ -177,7 +179,12 @@ fn value_size(value: &Attribute) -> usize {
         }
         Attribute::B(bytes) => bytes.as_ref().len(),
         Attribute::Bool(_) | Attribute::Null(_) => 1,
-        Attribute::L(values) => 3 + values.iter().map(|value| 1 + value_size(value)).sum::<usize>(),
+        Attribute::L(values) => {
+            3 + values
+                .iter()
+                .map(|value| 1 + value_size(value))
+                .sum::<usize>()
+        }
         Attribute::M(members) => 3 + members.len() + size_of(members),
         other => panic!("{other:?} is not written by us"),
     }
@@ -208,7 +215,10 @@ async fn the_account_and_the_markers_stay_under_1024_bytes() {
         assert!(size < 1_024, "{pk} {sk}: {size} bytes");
     }
     println!("largest of {markers} markers and the account, in bytes: {largest:?}");
-    assert!(markers >= 20 && largest.len() == 2, "{markers} markers, {largest:?}");
+    assert!(
+        markers >= 20 && largest.len() == 2,
+        "{markers} markers, {largest:?}"
+    );
 }
 
 /// How many customers buy at once, and which events of each of them arrive at once.
@@ -228,10 +238,17 @@ const AT_ONCE: usize = 16;
 async fn events_of_types(world: &World, types: &[&str]) -> Vec<Value> {
     let (mut events, mut after) = (Vec::new(), String::new());
     loop {
-        let page = world.stripe_get(&format!("/v1/events?limit=100{after}")).await;
+        let page = world
+            .stripe_get(&format!("/v1/events?limit=100{after}"))
+            .await;
         let page_of = page["data"].as_array().unwrap();
-        after = format!("&starting_after={}", page_of.last().unwrap()["id"].as_str().unwrap());
-        let wanted = page_of.iter().filter(|event| types.contains(&event["type"].as_str().unwrap()));
+        after = format!(
+            "&starting_after={}",
+            page_of.last().unwrap()["id"].as_str().unwrap()
+        );
+        let wanted = page_of
+            .iter()
+            .filter(|event| types.contains(&event["type"].as_str().unwrap()));
         events.extend(wanted.cloned());
         if page["has_more"] != true {
             return events;
@@ -243,14 +260,22 @@ async fn events_of_types(world: &World, types: &[&str]) -> Vec<Value> {
 /// refused because they were too many.
 fn recorded_lists(record: &std::path::Path) -> (usize, usize) {
     let recorded = std::fs::read_to_string(record.join("requests.jsonl")).unwrap();
-    let requests = recorded.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let requests = recorded
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
     let lists: Vec<Value> = requests
         .filter(|request| {
-            let ours = request["user_agent"].as_str().unwrap().starts_with("Tollgate");
+            let ours = request["user_agent"]
+                .as_str()
+                .unwrap()
+                .starts_with("Tollgate");
             ours && request["method"] == "GET" && request["path"] == "/v1/subscriptions"
         })
         .collect();
-    let limited = lists.iter().filter(|request| request["status"] == 429).count();
+    let limited = lists
+        .iter()
+        .filter(|request| request["status"] == 429)
+        .count();
     (lists.len(), limited)
 }
 
@@ -263,24 +288,40 @@ async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within
     })
     .await;
     world.stop_delivery().await;
-    let users: Vec<String> = (0..CUSTOMERS).map(|number| format!("user-{number}")).collect();
+    let users: Vec<String> = (0..CUSTOMERS)
+        .map(|number| format!("user-{number}"))
+        .collect();
     let buy = |user: &String| {
         let (world, user) = (&world, user.clone());
         async move {
             let opened = world.checkout(&user, &json!({"plan": "starter"})).await;
             assert_eq!(opened.status, 200, "{opened:?}");
-            let paid = world.pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD).await;
+            let paid = world
+                .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
+                .await;
             assert_eq!(paid.status, 200, "{paid:?}");
         }
     };
     let preparing = Instant::now();
-    stream::iter(users.iter().map(buy)).buffer_unordered(AT_ONCE).collect::<()>().await;
+    stream::iter(users.iter().map(buy))
+        .buffer_unordered(AT_ONCE)
+        .collect::<()>()
+        .await;
     let mut events = events_of_types(&world, &BURST).await;
     fastrand::Rng::with_seed(7).shuffle(&mut events);
-    let types: BTreeSet<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    println!("{} events of {types:?}, prepared in {:?}", events.len(), preparing.elapsed());
+    let types: BTreeSet<&str> = events
+        .iter()
+        .map(|event| event["type"].as_str().unwrap())
+        .collect();
+    println!(
+        "{} events of {types:?}, prepared in {:?}",
+        events.len(),
+        preparing.elapsed()
+    );
     let (before, _) = recorded_lists(&record);
-    let limited = world.control("rate_limit", &json!({"per_second": 25})).await;
+    let limited = world
+        .control("rate_limit", &json!({"per_second": 25}))
+        .await;
     assert_eq!(limited.status, 200, "{limited:?}");
 
     let began = Instant::now();
@@ -289,7 +330,9 @@ async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
     for answer in &answers {
         assert_eq!(answer.status, 200, "{answer:?}");
-        *outcomes.entry(answer.body["outcome"].as_str().unwrap().to_owned()).or_default() += 1;
+        *outcomes
+            .entry(answer.body["outcome"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     for user in &users {
         loop {
@@ -304,8 +347,13 @@ async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within
     let waiting = loop {
         let table = world.table().await;
         let markers = events.iter().map(|event| {
-            let key = (format!("EVENT#{}", event["id"].as_str().unwrap()), "EVENT".to_owned());
-            table.get(&key).map(|item| item["outcome"].as_s().unwrap().clone())
+            let key = (
+                format!("EVENT#{}", event["id"].as_str().unwrap()),
+                "EVENT".to_owned(),
+            );
+            table
+                .get(&key)
+                .map(|item| item["outcome"].as_s().unwrap().clone())
         });
         let undone: Vec<Option<String>> = markers
             .filter(|outcome| !matches!(outcome.as_deref(), Some("applied" | "no_change")))
@@ -313,8 +361,17 @@ async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within
         if undone.is_empty() {
             break began.elapsed();
         }
-        assert!(undone.iter().all(|outcome| outcome.as_deref() == Some("pending")), "{undone:?}");
-        assert!(began.elapsed() < Duration::from_secs(60), "{} wait", undone.len());
+        assert!(
+            undone
+                .iter()
+                .all(|outcome| outcome.as_deref() == Some("pending")),
+            "{undone:?}"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{} wait",
+            undone.len()
+        );
     };
     let (after, limited) = recorded_lists(&record);
     let calls = after - before;
@@ -323,7 +380,11 @@ async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within
          {calls} calls to Stripe, {limited} of them refused for the rate",
         events.len(),
     );
-    assert!(calls < events.len(), "{calls} calls for {} events", events.len());
+    assert!(
+        calls < events.len(),
+        "{calls} calls for {} events",
+        events.len()
+    );
     std::fs::remove_dir_all(&record).unwrap();
 }
 
@@ -345,39 +406,78 @@ async fn whoever_is_silent_the_webhook_answers_within_8_seconds() {
     let world = World::start().await;
     let opened = world.checkout("alice", &json!({"plan": "starter"})).await;
     world.stop_delivery().await;
-    world.pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD).await;
-    let customer = world.me("alice").await["stripe_customer_id"].as_str().unwrap().to_owned();
+    world
+        .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
+        .await;
+    let customer = world.me("alice").await["stripe_customer_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let events = world.events_of(&customer).await;
-    let of_type = |event_type: &str| events.iter().find(|event| event["type"] == event_type).unwrap();
+    let of_type = |event_type: &str| {
+        events
+            .iter()
+            .find(|event| event["type"] == event_type)
+            .unwrap()
+    };
 
     let silent = silent().await;
     let (stripe, dynamodb) = ("STRIPE_API_BASE", "AWS_ENDPOINT_URL_DYNAMODB");
     let manager = "AWS_ENDPOINT_URL_SECRETS_MANAGER";
     let cases = [
-        ("customer.subscription.created", vec![stripe], vec!["pending"]),
+        (
+            "customer.subscription.created",
+            vec![stripe],
+            vec!["pending"],
+        ),
         ("invoice.paid", vec![dynamodb], vec!["try_again"]),
-        ("checkout.session.completed", vec![stripe, dynamodb], vec!["try_again"]),
+        (
+            "checkout.session.completed",
+            vec![stripe, dynamodb],
+            vec!["try_again"],
+        ),
         ("invoice.finalized", vec![manager], vec!["try_again"]),
     ];
     let tried = cases.iter().map(|(event_type, mute, expected)| {
-        let mut variables: HashMap<String, String> = world.stack.environment().iter().cloned().collect();
+        let mut variables: HashMap<String, String> =
+            world.stack.environment().iter().cloned().collect();
         variables.extend(mute.iter().map(|name| ((*name).to_owned(), silent.clone())));
         if mute.contains(&manager) {
-            variables.insert("SECRETS_ARN".to_owned(), "arn:aws:secretsmanager:us-east-1:0:secret:s".to_owned());
+            variables.insert(
+                "SECRETS_ARN".to_owned(),
+                "arn:aws:secretsmanager:us-east-1:0:secret:s".to_owned(),
+            );
         }
         let environment: Environment = variables.into_iter().collect();
-        let state = std::sync::Arc::new(webhook::State::new(&environment, HttpClient::new()).unwrap());
+        let state =
+            std::sync::Arc::new(webhook::State::new(&environment, HttpClient::new()).unwrap());
         let (world, event) = (&world, of_type(event_type));
         async move {
             let began = Instant::now();
             let answer = within(20, receive(world, &state, event)).await;
             let took = began.elapsed();
-            println!("silent: {mute:?}: {} {} after {took:?}", answer.status, answer.body);
-            let said = answer.body["outcome"].as_str().or(answer.body["code"].as_str()).unwrap();
+            println!(
+                "silent: {mute:?}: {} {} after {took:?}",
+                answer.status, answer.body
+            );
+            let said = answer.body["outcome"]
+                .as_str()
+                .or(answer.body["code"].as_str())
+                .unwrap();
             assert!(expected.contains(&said), "{mute:?}: {answer:?}");
-            let is_kept = world.item(&format!("EVENT#{}", event["id"].as_str().unwrap()), "EVENT").await.is_some();
-            assert_eq!((answer.status == 200, is_kept), (is_kept, answer.status == 200), "P1: {answer:?}");
-            assert!(answer.status == 200 || answer.status == 503, "{mute:?}: {answer:?}");
+            let is_kept = world
+                .item(&format!("EVENT#{}", event["id"].as_str().unwrap()), "EVENT")
+                .await
+                .is_some();
+            assert_eq!(
+                (answer.status == 200, is_kept),
+                (is_kept, answer.status == 200),
+                "P1: {answer:?}"
+            );
+            assert!(
+                answer.status == 200 || answer.status == 503,
+                "{mute:?}: {answer:?}"
+            );
             assert!(took < Duration::from_secs(8), "{mute:?}: {took:?}");
         }
     });

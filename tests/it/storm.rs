@@ -218,7 +218,7 @@ async fn f05_an_event_that_cannot_be_dealt_with_is_kept_and_tried_again() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_not_ours_is_recorded_and_acknowledged() {
+async fn f21_an_event_that_is_not_ours_is_recorded_and_acknowledged() {
     let world = World::start().await;
     let event = |id: &str, change: &dyn Fn(&mut Value)| {
         let mut event = json!({

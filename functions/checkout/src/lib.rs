@@ -200,9 +200,11 @@ impl Attempt<'_> {
         } = self;
         if let Err(error) = state.stripe.expire_session(*call, &session.id).await
             && !error.is_missing("session")
-            && state.stripe.session_status(*call, &session.id).await? == SessionStatus::Open
         {
-            return Err(error.into());
+            match state.stripe.session_status(*call, &session.id).await? {
+                SessionStatus::Complete | SessionStatus::Expired => {}
+                SessionStatus::Open | SessionStatus::Unknown => return Err(error.into()),
+            }
         }
         let mut account = Account {
             checkout: None,

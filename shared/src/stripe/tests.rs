@@ -1,7 +1,11 @@
 //! What is sent to Stripe, to the letter, and how its answers are read.
 
+use stripe_client_core::StripeRequest;
+
+use super::customers::session_request;
 use super::*;
 use crate::account::tests::at;
+use crate::account::{Checkout, Purchase, PurchaseKind};
 
 fn checkout() -> Checkout {
     Checkout {
@@ -95,7 +99,7 @@ fn a_pack_is_a_payment_whose_intent_names_the_user() {
 }
 
 #[test]
-fn f39_the_idempotency_key_tells_owner_intent_and_attempt_apart() {
+fn f29_the_idempotency_key_tells_owner_intent_and_attempt_apart() {
     let key = idempotency_key(&["checkout", "alice", "cus_1", "1"]);
     assert_eq!(key, idempotency_key(&["checkout", "alice", "cus_1", "1"]));
     for other in [

@@ -1,0 +1,62 @@
+//! Functions called as Lambda calls them, with connections of the test's own choice.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+use lambda_http::{Body, Request, Response};
+use local::invocation;
+use serde_json::{Value, json};
+use shared::http::HttpClient;
+
+use crate::harness::{World, captured};
+
+/// What a function answers: status and body. `None` when it ended before.
+pub type Answered = Option<(u16, Value)>;
+
+fn event(path: &str, header: (&str, &str), body: &str) -> Value {
+    let headers = [header, ("content-type", "application/json")];
+    local::event::http_api(
+        &captured(&headers, path, body.as_bytes()),
+        &format!("POST {path}"),
+    )
+}
+
+async fn invoke<H, F>(event: Value, now: Timestamp, handler: H) -> Answered
+where
+    H: FnOnce(Request) -> F + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let id = format!("call-{number}");
+    let response = invocation::invoke(event, &id, now, handler).await.ok()?;
+    let body = serde_json::from_slice(response.body()).unwrap_or_default();
+    Some((response.status().as_u16(), body))
+}
+
+/// Asks for a Checkout of the starter plan.
+pub async fn checkout(world: &World, user: &str, http: HttpClient) -> Answered {
+    let state = checkout::State::new(&world.environment(), http).unwrap();
+    let authorization = format!("Bearer {}", world.token(user));
+    let body = json!({"plan": "starter", "interval": "month"}).to_string();
+    let path = "/api/billing/checkout-session";
+    let event = event(path, ("authorization", &authorization), &body);
+    let now = world.now();
+    let handler = move |request| async move { checkout::handle(&state, request, now).await };
+    invoke(event, now, handler).await
+}
+
+/// Delivers an event to a webhook function of its own.
+pub async fn webhook(world: &World, stripe_event: &Value, http: HttpClient) -> Answered {
+    let state = webhook::State::new(&world.environment(), http).unwrap();
+    let body = stripe_event.to_string();
+    let now = world.now();
+    let signature = world.signature(body.as_bytes(), now);
+    let event = event(
+        "/api/webhooks/stripe",
+        ("stripe-signature", &signature),
+        &body,
+    );
+    let handler = move |request| async move { webhook::handle(&state, request, now).await };
+    invoke(event, now, handler).await
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{DAY, GOOD_CARD, World};
@@ -49,6 +50,31 @@ async fn f08_twenty_clicks_at_once_are_one_customer_and_one_session() {
             .len(),
         1
     );
+}
+
+#[tokio::test]
+async fn f09_one_user_is_one_customer_whatever_their_tokens_say() {
+    let world = World::start().await;
+    let issuer = world.stack.issuer();
+    let now = world.now().as_second();
+    let tokens = (0..6).map(|number| {
+        let header = json!({"alg": "RS256", "kid": issuer.key_id(), "typ": "at+jwt"});
+        let claims = json!({
+            "iss": world.variable("OIDC_ISSUERS"), "sub": "alice", "aud": "tollgate", "exp": now + 600,
+            "email": format!("alice+{number}@example.com"),
+        });
+        issuer.sign(&header, &claims).unwrap()
+    });
+    let tokens: Vec<String> = tokens.collect();
+    let body = || Some(br#"{"plan": "starter"}"#.to_vec());
+    let path = "/api/billing/checkout-session";
+    let clicks = tokens
+        .iter()
+        .map(|token| world.call(Method::POST, path, Some(token), body()));
+    for answer in join_all(clicks).await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(customers(&world, "alice").await.len(), 1);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The files under `events/`: each is what its sender makes, is answered, and is understood.
 //!
-//! `TOLLGATE_WRITE_EVENTS=1 cargo test -p tests files_are_what_their_senders_make` writes all of them anew.
-//! Without the variable the same test compares: inputs of Lambda to the letter, Stripe's payloads by their
-//! shape, because ids and times differ from run to run.
+//! `TOLLGATE_WRITE_EVENTS=1 cargo test -p tests files_are_what_their_senders_make` writes them anew, a
+//! payload only when its shape has changed. Without the variable the same test compares: inputs of Lambda
+//! to the letter, Stripe's payloads by their shape, because ids and times differ from run to run.
 
 mod inputs;
 mod payloads;

@@ -139,7 +139,10 @@ fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
 fn kind_of(request: &HttpRequest) -> String {
     match request.headers().get("x-amz-target") {
         Some(target) => target.rsplit('.').next().unwrap().to_owned(),
-        None => format!("{} {}", request.method(), request.path()),
+        None => {
+            let uri: http::Uri = request.uri().parse().unwrap();
+            format!("{} {}", request.method(), uri.path())
+        }
     }
 }
 

@@ -107,7 +107,7 @@ async fn data_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn the_demo_holds() {
+async fn f31_the_whole_lifecycle_is_walked_offline() {
     let mut printed = Vec::new();
     let ended = tollgate::demo::demo(&mut printed).await;
     assert!(ended.is_ok(), "{}", String::from_utf8_lossy(&printed));

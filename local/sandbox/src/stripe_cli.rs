@@ -19,7 +19,7 @@ use crate::json::Fields;
 use crate::{API_VERSION, ApiError, Sandbox, delivery, form};
 
 /// Given out when no receiver has a secret of its own; one for all sessions, as Stripe keeps it per device.
-const SECRET: &str = "whsec_7d1f0a53c2b94e68a5f3d9187be06c42f81a9d35e7c04b62ad58f1396b7ce024";
+const SECRET: &str = "whsec_of_the_sandbox_when_no_receiver_has_one";
 
 /// The CLI renews its connection after so many seconds, and misses what happens meanwhile: never, then.
 const RECONNECT_SECONDS: u32 = 30 * 24 * 60 * 60;

@@ -89,10 +89,24 @@ fn announcement(stack: &Stack, env_file: &Path) -> String {
         })
         .collect();
     let env_file = env_file.display();
-    let events = match addresses.sandbox {
+    let events = match &addresses.sandbox {
         Some(_) => String::new(),
         None => format!("\n  stripe listen --forward-to {app}/api/webhooks/stripe\n"),
     };
+    // The Stripe CLI takes no other name for this machine than its number.
+    let stripe_cli = addresses
+        .sandbox
+        .as_ref()
+        .map_or_else(String::new, |sandbox| {
+            let (base, key) = (
+                sandbox.replace("localhost", "127.0.0.1"),
+                stripe::SANDBOX_SECRET_KEY,
+            );
+            format!(
+                "\nThe Stripe CLI works with the sandbox too, for example:\n
+  stripe trigger invoice.paid --api-base {base} --api-key {key}\n"
+            )
+        });
     format!(
         "Tollgate is ready.\n
   app and API     {app}
@@ -109,7 +123,7 @@ Next: open {app}, sign in as anybody, and pay with card 4242 4242 4242 4242. Or 
   curl -H \"Authorization: Bearer $TOKEN\" {app}/api/user/me
   curl -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\
        -d '{{\"plan\": \"pro\", \"interval\": \"month\"}}' {app}/api/billing/checkout-session
-
+{stripe_cli}
 Ctrl-C stops it.\n"
     )
 }

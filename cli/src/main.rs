@@ -140,7 +140,9 @@ async fn run_dev(arguments: DevArguments) -> Ended {
         stripe,
         cors: Cors::default(),
         allowed_urls: list(allowed_urls),
-        record: None,
+        record: environment
+            .get("TOLLGATE_SANDBOX_RECORD")
+            .map(PathBuf::from),
     };
     Ok(dev::dev(
         options,

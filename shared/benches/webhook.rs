@@ -14,7 +14,6 @@ use shared::account::Account;
 use shared::catalog::{Catalog, Definition, StripePrices};
 use shared::decide::{Decision, Fetched, Known, Record, decide, sale_of};
 use shared::event::{Acted, Content, Envelope};
-use shared::sale::Sale;
 use shared::signature::{SigningSecret, sign, verify};
 use shared::subscription::StripeSubscription;
 
@@ -66,7 +65,7 @@ fn parsing_and_deciding(criterion: &mut Criterion, name: &str, body: &str) {
             let acted = acted(black_box(body));
             let mut known = known.clone();
             if let Some(id) = sale_of(&acted.event, None) {
-                known.record = Record::Sale(id, Sale::default());
+                known.record = Record::Sale(id, Box::default());
             }
             let customer_id = acted.customer_id.as_ref().unwrap();
             let fetched = Some(fetched.clone());

@@ -3,10 +3,28 @@
 //! The configuration is built from these variables alone: probing profiles and credential providers
 //! would cost every cold start and find nothing.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::config::{Credentials, Region};
+use aws_smithy_types::timeout::TimeoutConfig;
 
 use crate::config::{Environment, Error};
 use crate::http::HttpClient;
+
+/// The longest that making a connection takes, one attempt, and a call with all its attempts. The SDK
+/// itself would wait for ever for an answer. One silent connection leaves time for a second attempt
+/// within what `process` gives an event.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(3);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build()
+}
 
 /// Region and credentials as Lambda's execution environment has them.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
@@ -31,6 +49,7 @@ pub fn dynamodb(
     let mut config = aws_sdk_dynamodb::Config::builder()
         .region(region)
         .credentials_provider(credentials)
+        .timeout_config(timeouts())
         .http_client(http.for_sdk());
     config.set_endpoint_url(
         environment
@@ -49,6 +68,7 @@ pub(crate) fn secrets_manager(
     let mut config = aws_sdk_secretsmanager::Config::builder()
         .region(region)
         .credentials_provider(credentials)
+        .timeout_config(timeouts())
         .http_client(http.for_sdk());
     config.set_endpoint_url(
         environment

@@ -30,7 +30,7 @@ pub enum Record {
     /// The event has none.
     None,
     /// An invoice or a payment, with its tokens.
-    Sale(SaleId, Sale),
+    Sale(SaleId, Box<Sale>),
     /// A payment method, if it was seen before.
     PaymentMethod(Option<PaymentMethod>),
 }

@@ -28,11 +28,13 @@ mod marker;
 pub mod table;
 mod transaction;
 mod unclaimed;
+mod users;
 
 pub use effect::{Committed, Loaded, RecordKey};
 use keys::{Item, Key};
 pub use ledger::Spent;
 pub use marker::{Marker, Outcome, Queue};
+use users::Users;
 
 /// How long the catalogue is used before it is read again.
 const CATALOG_FRESH: SignedDuration = SignedDuration::from_secs(60);
@@ -43,6 +45,7 @@ pub struct Store {
     client: Client,
     table: String,
     catalog: Mutex<Option<(Timestamp, Arc<Catalog>)>>,
+    users: Users,
 }
 
 /// The table cannot be relied upon now.
@@ -97,6 +100,7 @@ impl Store {
             client,
             table,
             catalog: Mutex::default(),
+            users: Users::default(),
         })
     }
 

@@ -21,10 +21,12 @@ use crate::secrets::{Secrets, Unavailable};
 mod customers;
 mod flights;
 mod objects;
+mod pace;
 mod products;
 
 pub use customers::SessionStatus;
 use flights::Flights;
+use pace::Pace;
 pub use products::{Price, Product};
 
 /// The API version that every call is pinned to: the one whose OpenAPI document judges our requests and
@@ -44,7 +46,7 @@ const ATTEMPTS: u32 = 3;
 const ATTEMPTS_WHEN_LIMITED: u32 = 6;
 
 /// The wait before the second attempt; it doubles. `Retry-After` may lengthen it up to the limit.
-const BACKOFF: Duration = Duration::from_millis(200);
+const BACKOFF: Duration = Duration::from_millis(400);
 const BACKOFF_LIMIT: Duration = Duration::from_secs(2);
 
 /// The most entries of a list that Stripe gives at once.
@@ -58,6 +60,7 @@ const USER_AGENT: &str = concat!("Tollgate/", env!("CARGO_PKG_VERSION"));
 pub struct Stripe {
     endpoint: Endpoint,
     flights: Flights,
+    pace: Pace,
 }
 
 /// Why Stripe did not do what was asked.
@@ -152,6 +155,7 @@ impl Stripe {
         Ok(Self {
             endpoint: http.endpoint("stripe", base, ATTEMPT_TIMEOUT),
             flights: Flights::default(),
+            pace: Pace::default(),
         })
     }
     async fn send<T: DeserializeOwned>(
@@ -202,30 +206,32 @@ impl Stripe {
         let mut attempts = ATTEMPTS;
         let mut attempt = 0;
         while attempt < attempts {
-            let mut wait = backoff(&path, attempt);
-            match self
+            let turn = self.pace.turn().await;
+            let sent = self
                 .endpoint
                 .send(method, &path, &headers, body.clone())
-                .await
-            {
+                .await;
+            drop(turn);
+            let mut wait = backoff(&path, attempt);
+            match sent {
                 Ok(response) if !is_worth_another(&response) => return Ok(response),
                 Ok(response) => {
                     last = match response.status {
                         status @ 500.. => Error::Failed(status),
                         status => Error::Unavailable(format!("status {status}")),
                     };
+                    let asked = response.retry_after_seconds.unwrap_or_default();
+                    wait = wait.max(Duration::from_secs(asked)).min(BACKOFF_LIMIT);
                     if response.status == 429 {
                         attempts = ATTEMPTS_WHEN_LIMITED;
+                        self.pace.slow_down(wait);
                     }
-                    wait = wait.max(Duration::from_secs(
-                        response.retry_after_seconds.unwrap_or_default(),
-                    ));
                 }
                 Err(error) => last = Error::Unavailable(error.to_string()),
             }
             attempt += 1;
             if attempt < attempts {
-                tokio::time::sleep(wait.min(BACKOFF_LIMIT)).await;
+                tokio::time::sleep(wait).await;
             }
         }
         Err(last)

@@ -129,9 +129,9 @@ impl Attempt<'_> {
     async fn claim_customer(&self, account: &Account) -> Result<Saved, Problem> {
         let Self {
             state,
-            caller,
             call,
             writer,
+            ..
         } = self;
         let created = state
             .stripe

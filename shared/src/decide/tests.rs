@@ -41,7 +41,7 @@ fn invoice(status: &str, billing_reason: &str, price_id: &str) -> Event {
 
 fn known(account: Account, event: &Event) -> Known {
     let record = match sale_of(event, None) {
-        Some(id) => Record::Sale(id, Sale::default()),
+        Some(id) => Record::Sale(id, Box::default()),
         None => Record::None,
     };
     Known { account, record }

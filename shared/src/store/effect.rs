@@ -78,6 +78,8 @@ impl Store {
         user_hint: Option<&UserId>,
         record: &RecordKey,
     ) -> Result<Loaded, Error> {
+        let remembered = self.users.of(customer_id);
+        let user_hint = user_hint.or(remembered.as_ref());
         let mut keys = vec![Key::event(event_id), Key::customer(customer_id)];
         keys.extend(
             user_hint
@@ -93,6 +95,7 @@ impl Store {
                 record_version: 0,
             });
         };
+        self.users.remember(customer_id, &user_id);
         // The hint is metadata that others may edit; the table says whose customer it is.
         if user_hint != Some(&user_id) {
             items.extend(self.batch_get(&keys_of(&user_id, record)).await?);
@@ -105,7 +108,7 @@ impl Store {
                 let (sale, version) = found
                     .map(|found| (found.record, found.version))
                     .unwrap_or_default();
-                (Record::Sale(id.clone(), sale), version)
+                (Record::Sale(id.clone(), Box::new(sale)), version)
             }
             RecordKey::PaymentMethod(id) => {
                 let key = Key::payment_method(&user_id, id);

@@ -160,7 +160,7 @@ impl Table {
             (Some(id), _) => {
                 let seen = self.sales.get(id.source());
                 let sale = seen.map(|(_, sale)| sale.clone()).unwrap_or_default();
-                Record::Sale(id, sale)
+                Record::Sale(id, Box::new(sale))
             }
             (None, Event::PaymentMethod(method)) => {
                 Record::PaymentMethod(self.payment_methods.get(method.id.as_str()).cloned())
@@ -195,7 +195,7 @@ impl Table {
         }
         match changes.record {
             Some(Record::Sale(id, sale)) => {
-                self.sales.insert(id.source().to_owned(), (id, sale));
+                self.sales.insert(id.source().to_owned(), (id, *sale));
             }
             Some(Record::PaymentMethod(Some(method))) => {
                 self.payment_methods.insert(method.id.to_string(), method);

@@ -121,15 +121,9 @@ fn is_event(event: &Value) -> bool {
         && !event["data"]["object"].is_null()
 }
 
-/// Whether the members around the object are of the form that they always have had: of others nothing is said
-/// but that they do not panic.
+/// A time as text may be one or not, by rules of its own; otherwise the members around the object decide.
 fn has_plain_frame(event: &Value) -> bool {
-    let previous = &event["data"]["previous_attributes"];
-    let is_plain = previous.is_null()
-        || previous
-            .as_object()
-            .is_some_and(|previous| previous.get("customer").is_none_or(Value::is_string));
-    is_plain && !event["created"].is_string()
+    !event["created"].is_string()
 }
 
 fn bend(node: &mut Value, to: &To) {

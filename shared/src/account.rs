@@ -329,6 +329,17 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_account_agrees_with_an_answer_that_would_change_nothing() {
+        let active = subscription("sub_1", SubscriptionStatus::Active);
+        let ended = subscription("sub_1", SubscriptionStatus::Canceled);
+        let mut account = account(vec![]);
+        account.sync(vec![active.clone()], at(START));
+        assert!(account.agrees_with(&[active]));
+        assert!(!account.agrees_with(&[ended]));
+        assert!(!account.agrees_with(&[]));
+    }
+
+    #[test]
     fn a_later_unpaid_invoice_does_not_begin_grace_again() {
         let mut behind = subscription("sub_1", SubscriptionStatus::PastDue);
         behind.unpaid_since = Some(at(START));

@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::ids::{CustomerId, EventId, UserId};
@@ -118,7 +119,9 @@ struct StripeEvent<'b> {
     api_version: Option<String>,
     #[serde(borrow)]
     data: Option<Data<'b>>,
-    related_object: Option<RelatedObject>,
+    /// Read only where it is needed, as what was before is: their shape is no reason to refuse an event.
+    #[serde(borrow)]
+    related_object: Option<&'b RawValue>,
 }
 
 /// Seconds in events, RFC 3339 in thin notifications.
@@ -133,7 +136,8 @@ enum Created {
 struct Data<'b> {
     #[serde(borrow)]
     object: Option<&'b RawValue>,
-    previous_attributes: Option<PreviousAttributes>,
+    #[serde(borrow)]
+    previous_attributes: Option<&'b RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -144,13 +148,11 @@ struct PreviousAttributes {
 impl Envelope {
     /// Reads the body of a webhook.
     pub fn parse(body: &[u8]) -> Result<Self, NotAnEvent> {
-        let refuse = |error: &dyn std::fmt::Display| NotAnEvent(error.to_string());
         let event: StripeEvent<'_> =
-            serde_json::from_slice(body).map_err(|error| refuse(&error))?;
+            serde_json::from_slice(body).map_err(|error| NotAnEvent(place_of(&error)))?;
         let created = match event.created {
-            Created::Seconds(seconds) => {
-                Timestamp::from_second(seconds).map_err(|error| refuse(&error))?
-            }
+            Created::Seconds(seconds) => Timestamp::from_second(seconds)
+                .map_err(|_| NotAnEvent("created is no time".to_owned()))?,
             Created::Rfc3339(at) => at,
         };
         // A thin notification of a classic event has its type behind this prefix.
@@ -164,11 +166,8 @@ impl Envelope {
             .map(|data| (data.object, data.previous_attributes))
             .unwrap_or_default();
         let content = match (object, event.related_object) {
-            (Some(object), _) => {
-                content(&event_type, object.get(), previous.and_then(|p| p.customer))
-            }
-            (None, Some(_)) if kind(&event_type).is_none() => Content::Other,
-            (None, Some(related)) => Content::Thin(related),
+            (Some(object), _) => content(&event_type, object.get(), previous),
+            (None, Some(related)) => thin(&event_type, related),
             (None, None) => {
                 return Err(NotAnEvent(
                     "it has neither an object nor a related one".to_owned(),
@@ -253,12 +252,37 @@ struct Metadata {
     user_id: Option<UserId>,
 }
 
-fn content(event_type: &str, object: &str, previous_customer: Option<Expandable>) -> Content {
+fn content(event_type: &str, object: &str, previous: Option<&RawValue>) -> Content {
     let Some(kind) = kind(event_type) else {
         return Content::Other;
     };
+    let previous: Option<PreviousAttributes> =
+        previous.and_then(|previous| serde_json::from_str(previous.get()).ok());
+    let previous_customer = previous.and_then(|previous| previous.customer);
     acted(kind, object, previous_customer)
-        .unwrap_or_else(|error| Content::NotUnderstood(error.to_string()))
+        .unwrap_or_else(|error| Content::NotUnderstood(place_of(&error)))
+}
+
+fn thin(event_type: &str, related: &RawValue) -> Content {
+    if kind(event_type).is_none() {
+        return Content::Other;
+    }
+    serde_json::from_str(related.get()).map_or_else(
+        |error| Content::NotUnderstood(place_of(&error)),
+        Content::Thin,
+    )
+}
+
+/// Where and in which way the JSON is not as expected. The parser's own words would quote it, and an
+/// event holds names and addresses that belong in no log.
+fn place_of(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        Category::Data => format!("an unexpected value at line {line}, column {column}"),
+        Category::Syntax => format!("not JSON at line {line}, column {column}"),
+        Category::Eof => "the JSON is cut off".to_owned(),
+        Category::Io => "the body could not be read".to_owned(),
+    }
 }
 
 fn acted(

@@ -286,6 +286,15 @@ mod tests {
             verify(None, b"{}", &[secret("whsec_one")], at(NOW)),
             Err(Error::Missing)
         );
+        let padded = |length: usize| {
+            let start = format!("t={NOW},{v1},v0=");
+            format!("{start}{}", "a".repeat(length - start.len()))
+        };
+        assert_eq!(check(&padded(HEADER_LIMIT_BYTES), b"{}"), Ok(()));
+        assert_eq!(
+            check(&padded(HEADER_LIMIT_BYTES + 1), b"{}"),
+            Err(Error::Malformed)
+        );
         let most = format!("t={NOW}{}", format!(",{v1}").repeat(15));
         assert_eq!(check(&most, b"{}"), Ok(()));
     }

@@ -155,17 +155,6 @@ impl Claims {
         self.text("email")
             .filter(|email| verified && email.contains('@'))
     }
-
-    /// Whether a claim that lists roles or groups contains `role`.
-    pub fn has_role(&self, role: &str) -> bool {
-        ["roles", "groups", "cognito:groups"]
-            .iter()
-            .any(|claim| match self.0.get(*claim) {
-                Some(Value::Array(roles)) => roles.iter().any(|entry| entry == role),
-                Some(Value::String(one)) => one == role,
-                _ => false,
-            })
-    }
 }
 
 fn decode(segment: &str) -> Result<Vec<u8>, Refusal> {

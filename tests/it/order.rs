@@ -53,6 +53,8 @@ struct User {
     waiting: Vec<Value>,
     /// What each event was answered, in the order of its deliveries.
     answers: BTreeMap<String, Vec<String>>,
+    /// The same as one line of types and answers, for a failure.
+    told: String,
 }
 
 impl User {
@@ -73,6 +75,8 @@ impl User {
             for (event, answer) in group.iter().zip(answers) {
                 assert_eq!(answer.status, 200, "{}: {answer:?}, {event}", self.name);
                 let outcome = answer.body["outcome"].as_str().unwrap().to_owned();
+                let event_type = event["type"].as_str().unwrap();
+                self.told.push_str(&format!("{event_type} {outcome}, "));
                 let id = event["id"].as_str().unwrap().to_owned();
                 self.answers.entry(id).or_default().push(outcome);
             }
@@ -155,18 +159,14 @@ impl User {
                 .iter()
                 .filter(|answer| *answer != "duplicate")
                 .count();
-            assert_eq!(done, 1, "P2: {name}: {id}: {answers:?}");
+            assert_eq!(done, 1, "P2: {name}: {id}: {answers:?}: {}", self.told);
             let is_kept = answers
                 .iter()
                 .any(|answer| answer == "pending" || answer == "parked");
             assert!(!is_kept, "{name}: {id}: {answers:?}");
         }
         let me = world.me(name).await;
-        assert_eq!(
-            me["tokens"]["balance"], tokens,
-            "P3: {name}: {:?}",
-            self.answers
-        );
+        assert_eq!(me["tokens"]["balance"], tokens, "P3: {name}: {}", self.told);
         let subscriptions = world
             .stripe_get(&format!(
                 "/v1/subscriptions?customer={}&status=all",
@@ -238,6 +238,7 @@ async fn hold(steps: &[Step], tokens: i64) {
             is_told_at_once: number % 3 > 0,
             waiting: Vec::new(),
             answers: BTreeMap::new(),
+            told: String::new(),
         })
         .collect();
     let (mut last, mut charges) = (None, BTreeMap::new());

@@ -250,7 +250,7 @@ async fn f21_an_event_that_is_not_ours_is_recorded_and_acknowledged() {
                 e["data"]["object"] = json!({"id": 7, "customer": 7})
             }),
             "parked",
-            "data did not match",
+            "an unexpected value",
         ),
         (event("evt_nobody", &|_| ()), "parked", "no such user"),
     ] {

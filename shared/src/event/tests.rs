@@ -190,3 +190,33 @@ fn what_is_no_event_is_said_to_be_none() {
     let neither = r#"{"id":"evt_1","type":"x","created":1,"livemode":false}"#;
     assert!(Envelope::parse(neither.as_bytes()).is_err());
 }
+
+#[test]
+fn what_an_event_holds_is_never_quoted() {
+    let secret = "alice@example.com";
+    let body = json!({"id": "evt_1", "type": "invoice.paid", "created": 1, "livemode": secret, "data": {}});
+    let error = Envelope::parse(body.to_string().as_bytes()).unwrap_err();
+    assert!(!error.to_string().contains(secret), "{error}");
+    let object = json!({"id": "in_1", "customer": "cus_1", "total": secret.repeat(30_000)});
+    let Content::NotUnderstood(why) = parse("invoice.paid", &object).content else {
+        panic!()
+    };
+    assert!(!why.contains(secret) && why.len() < 100, "{why}");
+}
+
+#[test]
+fn an_event_is_not_refused_for_what_is_not_read() {
+    let parse = |event_type: &str, more: Value| {
+        let mut event = json!({"id": "evt_1", "type": event_type, "created": 1, "livemode": false,
+            "data": {"object": {"id": "cus_1"}, "previous_attributes": {"customer": 7}}});
+        event["related_object"] = more;
+        Envelope::parse(event.to_string().as_bytes())
+            .unwrap()
+            .content
+    };
+    assert_eq!(parse("customer.created", json!({"id": 7})), Content::Other);
+    assert!(matches!(
+        parse("customer.updated", json!([])),
+        Content::Acted(_)
+    ));
+}

@@ -3,7 +3,7 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize, PublicKeyComponents};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
 };
 use serde_json::json;
 
@@ -327,6 +327,62 @@ fn es256_is_accepted_and_only_with_its_own_key() {
     let mut broken = signature.as_ref().to_vec();
     broken[10] ^= 1;
     assert!(verify(&format!("{signed}.{}", encode(broken)), &jwks, None).is_err());
+}
+
+#[test]
+fn eddsa_is_accepted_and_only_with_its_own_key() {
+    let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
+    let jwk = json!({"kid": "ed", "kty": "OKP", "crv": "Ed25519", "x": encode(pair.public_key().as_ref())});
+    let header = encode(r#"{"alg":"EdDSA","kid":"ed"}"#);
+    let signed = format!("{header}.{}", encode(claims().to_string()));
+    let signature = pair.sign(signed.as_bytes());
+    let jwks = json!({"keys": [jwk]});
+    assert!(
+        verify(
+            &format!("{signed}.{}", encode(signature.as_ref())),
+            &jwks,
+            None
+        )
+        .is_ok()
+    );
+    let mut broken = signature.as_ref().to_vec();
+    broken[10] ^= 1;
+    assert!(verify(&format!("{signed}.{}", encode(broken)), &jwks, None).is_err());
+}
+
+#[test]
+fn an_address_that_the_issuer_has_not_verified_is_not_taken() {
+    let issuer = issuer_of(KeySize::Rsa2048);
+    for (email, verified, taken) in [
+        ("alice@example.com", json!(true), true),
+        ("alice@example.com", json!("true"), true),
+        ("alice@example.com", json!(false), false),
+        ("alice@example.com", json!("false"), false),
+        ("alice@example.com", json!(1), false),
+        ("alice", json!(true), false),
+    ] {
+        let mut claims = claims();
+        claims["email"] = json!(email);
+        claims["email_verified"] = verified.clone();
+        let claims = issuer.verify(&issuer.token(&header(), &claims)).unwrap();
+        assert_eq!(claims.email(), taken.then_some(email), "{email} {verified}");
+    }
+    let unsaid = issuer
+        .verify(&issuer.with("email", json!("alice@example.com")))
+        .unwrap();
+    assert_eq!(unsaid.email(), Some("alice@example.com"));
+}
+
+#[test]
+fn the_longest_token_is_of_that_length_exactly() {
+    let token = |length: usize| format!("{}.{}.{}", "a", "b", "c".repeat(length - 4));
+    let refusal = |length| Unverified::parse(&token(length)).unwrap_err();
+    assert_ne!(refusal(TOKEN_LIMIT_BYTES), Refusal("the token is too long"));
+    assert_eq!(
+        refusal(TOKEN_LIMIT_BYTES + 1),
+        Refusal("the token is too long")
+    );
 }
 
 #[test]

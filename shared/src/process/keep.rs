@@ -82,7 +82,30 @@ pub(super) async fn put_off(
         attempts,
     };
     let marker = done(delivery, Outcome::Pending, "put_off").because(reason);
-    keep(context, id, marker, delivery.body, place).await
+    match keep(context, id, marker, delivery.body, place).await? {
+        // What was given up may have been written all the same.
+        Answer::Duplicate => Ok(answer_of(
+            context.store.marker(id).await?.as_ref(),
+            delivery.invocation,
+        )),
+        answer => Ok(answer),
+    }
+}
+
+/// What became of an event that is done with: our own write, unless another invocation's.
+fn answer_of(marker: Option<&Marker>, invocation: &str) -> Answer {
+    let own = marker.filter(|marker| {
+        let step = marker.writer.strip_prefix(invocation);
+        step.is_some_and(|step| step.starts_with('.'))
+    });
+    match own.map(|marker| marker.outcome) {
+        None => Answer::Duplicate,
+        Some(Outcome::Applied) => Answer::Applied,
+        Some(Outcome::NoChange) => Answer::NoChange,
+        Some(Outcome::Ignored) => Answer::Ignored,
+        Some(Outcome::Pending) => Answer::Pending,
+        Some(Outcome::Parked) => Answer::Parked,
+    }
 }
 
 /// Keeps an event whose customer nobody has claimed. `None` when somebody has by now.

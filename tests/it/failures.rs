@@ -41,6 +41,23 @@ async fn outcome(world: &World, event: &Value) -> Option<String> {
 }
 
 #[tokio::test]
+async fn f02_the_second_event_of_one_second_counts_as_well() {
+    let world = World::start().await;
+    world.subscribe("alice", "starter").await;
+    let (customer, path) = subscription_path(&world, "alice").await;
+    world.stop_delivery().await;
+    for (cancel, ends) in [("true", true), ("false", false), ("true", true)] {
+        world
+            .stripe_post(&path, &[("cancel_at_period_end", cancel)])
+            .await;
+        let events = world.events_of(&customer).await;
+        let newest = last_of(&events, "customer.subscription.updated");
+        assert_eq!(world.deliver(newest).await.body["outcome"], "applied");
+        assert_eq!(world.me("alice").await["cancel_at"].is_string(), ends);
+    }
+}
+
+#[tokio::test]
 async fn f03_a_slow_old_fetch_does_not_overwrite_a_newer_one() {
     let world = World::start().await;
     world.subscribe("alice", "starter").await;

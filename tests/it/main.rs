@@ -5,6 +5,7 @@
 
 mod access;
 mod bad_input;
+mod burst;
 mod call;
 mod checkout;
 mod crash;

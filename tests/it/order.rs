@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::harness::{DAY, FAILS_LATER_CARD, GOOD_CARD, World};
 
 /// How many users a history happens to.
-const USERS: usize = 9;
+const USERS: usize = 7;
 
 /// A card whose payments are disputed at once.
 const DISPUTED_CARD: &str = "4000000000000259";

@@ -5,6 +5,8 @@
 //! Answers 2xx only after a durable write. Everything from the load to the commit is `shared::process`;
 //! here is only the edge: bytes, signature, envelope, answer.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
@@ -21,6 +23,9 @@ use shared::stripe::Stripe;
 
 /// The longest body that is looked at; Stripe's events are far shorter.
 pub const BODY_LIMIT_BYTES: usize = 512 << 10;
+
+/// The longest that a call takes, whatever Stripe, DynamoDB and Secrets Manager do.
+const CALL_LIMIT: Duration = Duration::from_millis(7_800);
 
 /// Where a trusted edge delivers what it has verified.
 const INTERNAL_PATH: &str = "/api/internal/stripe-events";
@@ -57,7 +62,9 @@ impl State {
 
 /// Deals with one request.
 pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response<Body> {
-    match receive(state, &request, now).await {
+    // What is given up here was not answered, so Stripe delivers it again.
+    let received = tokio::time::timeout(CALL_LIMIT, receive(state, &request, now)).await;
+    match received.unwrap_or(Err(Problem::TryAgain)) {
         Ok(outcome) => request::ok(&Answered { outcome }),
         Err(problem) => problem.into_response(),
     }

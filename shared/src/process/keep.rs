@@ -82,14 +82,13 @@ pub(super) async fn put_off(
         attempts,
     };
     let marker = done(delivery, Outcome::Pending, "put_off").because(reason);
-    match keep(context, id, marker, delivery.body, place).await? {
-        // What was given up may have been written all the same.
-        Answer::Duplicate => Ok(answer_of(
-            context.store.marker(id).await?.as_ref(),
-            delivery.invocation,
-        )),
-        answer => Ok(answer),
+    let kept = keep(context, id, marker, delivery.body, place).await?;
+    if kept != Answer::Duplicate {
+        return Ok(kept);
     }
+    // What was given up may have been written all the same.
+    let found = context.store.marker(id).await?;
+    Ok(answer_of(found.as_ref(), delivery.invocation))
 }
 
 /// What became of an event that is done with: our own write, unless another invocation's.

@@ -149,6 +149,78 @@ async fn f08_a_payment_that_no_event_told_of_is_found_before_a_second_checkout()
 }
 
 #[tokio::test]
+async fn f08_a_subscription_made_at_stripe_is_found_before_a_checkout() {
+    let world = World::start().await;
+    let opened = world
+        .checkout("alice", &json!({"pack": "tokens_1000"}))
+        .await;
+    world
+        .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
+        .await;
+    world.settle().await;
+    world.stop_delivery().await;
+    let customer = customers(&world, "alice").await[0]["id"].clone();
+    let customer = customer.as_str().unwrap();
+    let plans = world
+        .call(Method::GET, "/api/billing/plans", None, None)
+        .await;
+    let price = plans.body["plans"][0]["prices"][0]["price_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let method = world
+        .stripe_get(&format!("/v1/payment_methods?customer={customer}"))
+        .await;
+    let method = match method["data"][0]["id"].as_str() {
+        Some(id) => id.to_owned(),
+        None => {
+            let attached = [("customer", customer)];
+            let path = "/v1/payment_methods/pm_card_visa/attach";
+            world.stripe_post(path, &attached).await.body["id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        }
+    };
+    let by_hand = [
+        ("customer", customer),
+        ("items[0][price]", &price),
+        ("default_payment_method", &method),
+    ];
+    let made = world.stripe_post("/v1/subscriptions", &by_hand).await;
+    assert_eq!((made.status, &made.body["status"]), (200, &json!("active")));
+    let refused = world.checkout("alice", &json!({"plan": "pro"})).await;
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (409, &json!("already_subscribed"))
+    );
+}
+
+#[tokio::test]
+async fn f20_a_customer_deleted_at_stripe_without_a_word_is_replaced() {
+    let world = World::start().await;
+    let first = world.subscribe("alice", "starter").await["stripe_customer_id"].clone();
+    let customer = first.as_str().unwrap();
+    let listed = world
+        .stripe_get(&format!("/v1/subscriptions?customer={customer}"))
+        .await;
+    let path = format!(
+        "/v1/subscriptions/{}",
+        listed["data"][0]["id"].as_str().unwrap()
+    );
+    world.stripe_delete(&path).await;
+    world.settle().await;
+    world.stop_delivery().await;
+    world
+        .stripe_delete(&format!("/v1/customers/{customer}"))
+        .await;
+    let opened = world.checkout("alice", &json!({"plan": "starter"})).await;
+    assert_eq!(opened.status, 200, "{opened:?}");
+    let second = world.me("alice").await["stripe_customer_id"].clone();
+    assert!(second.is_string() && second != first);
+}
+
+#[tokio::test]
 async fn f27_a_second_trial_is_not_given() {
     let world = World::start().await;
     let me = world.subscribe("alice", "pro").await;

@@ -161,6 +161,20 @@ async fn f32_our_own_lost_reply_is_not_taken_for_a_duplicate() {
     assert_eq!((status, &body["outcome"]), (200, &json!("applied")));
 }
 
+#[tokio::test]
+async fn f32_our_own_lost_put_is_not_taken_for_a_duplicate() {
+    let world = World::start().await;
+    let event = json!({
+        "id": "evt_1", "object": "event", "type": "charge.updated", "created": world.now().as_second(),
+        "livemode": false, "data": {"object": {"id": "ch_1"}},
+    });
+    // Its one request is the put; the SDK sends it again and meets our own item.
+    let faulty = Faulty::new(0, Fault::ReplyLost);
+    let (status, body) = webhook(&world, &event, faulty.client()).await.unwrap();
+    assert!(faulty.sent() > 1, "it was sent again");
+    assert_eq!((status, &body["outcome"]), (200, &json!("ignored")));
+}
+
 async fn marker(world: &World, event: &Value) -> Option<String> {
     let item = world
         .item(&format!("EVENT#{}", event["id"].as_str().unwrap()), "EVENT")

@@ -87,7 +87,7 @@ mod tests {
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Shape {
-        #[allow(dead_code)]
+        #[expect(dead_code, reason = "only whether it can be read matters")]
         plan: Option<String>,
     }
 

@@ -194,11 +194,15 @@ impl Store {
     }
 
     async fn get(&self, key: Key) -> Result<Option<Item>, Error> {
+        self.get_at(key.attributes()).await
+    }
+
+    async fn get_at(&self, key: Item) -> Result<Option<Item>, Error> {
         let answer = self
             .client
             .get_item()
             .table_name(&self.table)
-            .set_key(Some(key.attributes()))
+            .set_key(Some(key))
             .consistent_read(true)
             .send()
             .await
@@ -218,10 +222,16 @@ fn account_put(table: &str, account: &Account, writer: &str) -> Result<Put, Erro
             .map(|subscription| format!("SUBSCRIPTION#{}", subscription.status.as_str())),
         due_at: live.map(|subscription| subscription.created.as_second()),
     };
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(serde_dynamo::to_item(item)?));
-    let read_version = account.version.saturating_sub(1);
+    versioned_put(
+        table,
+        serde_dynamo::to_item(item)?,
+        account.version.saturating_sub(1),
+    )
+}
+
+/// The put of an item that was read with that version; 0 means that there was none.
+fn versioned_put(table: &str, item: Item, read_version: u64) -> Result<Put, Error> {
+    let put = Put::builder().table_name(table).set_item(Some(item));
     built(if read_version == 0 {
         put.condition_expression("attribute_not_exists(pk)")
     } else {

@@ -6,7 +6,7 @@ use shared::http::HttpClient;
 
 use crate::call::{checkout, webhook};
 use crate::faults::{Fault, Faulty};
-use crate::harness::{Attribute, GOOD_CARD, World};
+use crate::harness::{Attribute, World, last_of};
 
 /// More requests than any function makes for one call.
 const REQUESTS_MAX: usize = 40;
@@ -82,19 +82,10 @@ async fn f32_an_event_stopped_anywhere_takes_effect_exactly_once() {
         loop {
             assert!(at < REQUESTS_MAX);
             let user = format!("user-{fault:?}-{at}");
-            let opened = world.checkout(&user, &json!({"pack": "tokens_1000"})).await;
-            world
-                .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
+            let events = world
+                .buy_untold(&user, &json!({"pack": "tokens_1000"}))
                 .await;
-            let customer = world.me(&user).await["stripe_customer_id"]
-                .as_str()
-                .unwrap()
-                .to_owned();
-            let events = world.events_of(&customer).await;
-            let completed = events
-                .iter()
-                .find(|event| event["type"] == "checkout.session.completed")
-                .unwrap();
+            let completed = last_of(&events, "checkout.session.completed");
 
             let faulty = Faulty::new(at, fault);
             let first = faulty
@@ -139,21 +130,10 @@ async fn f32_an_event_stopped_anywhere_takes_effect_exactly_once() {
 async fn f32_our_own_lost_reply_is_not_taken_for_a_duplicate() {
     let world = World::start().await;
     world.stop_delivery().await;
-    let opened = world
-        .checkout("alice", &json!({"pack": "tokens_1000"}))
+    let events = world
+        .buy_untold("alice", &json!({"pack": "tokens_1000"}))
         .await;
-    world
-        .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
-        .await;
-    let customer = world.me("alice").await["stripe_customer_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let events = world.events_of(&customer).await;
-    let completed = events
-        .iter()
-        .find(|event| event["type"] == "checkout.session.completed")
-        .unwrap();
+    let completed = last_of(&events, "checkout.session.completed");
     // Catalogue, batch, fetch: the fourth request is the transaction.
     let faulty = Faulty::new(3, Fault::ReplyLost);
     let (status, body) = webhook(&world, completed, faulty.client()).await.unwrap();

@@ -5,36 +5,19 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::http::HttpClient;
 
-use crate::harness::{GOOD_CARD, World};
+use crate::harness::{World, last_of};
 
 const INTERNAL: &str = "/api/internal/stripe-events";
 
-async fn paid_but_untold(world: &World, user: &str) -> Vec<Value> {
-    let opened = world.checkout(user, &json!({"plan": "starter"})).await;
-    world.settle().await;
-    world.stop_delivery().await;
-    world
-        .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
-        .await;
-    let customer = world.me(user).await["stripe_customer_id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    world.events_of(&customer).await
-}
-
-fn of_type<'e>(events: &'e [Value], event_type: &str) -> &'e Value {
-    events
-        .iter()
-        .find(|event| event["type"] == event_type)
-        .unwrap()
+fn starter() -> Value {
+    json!({"plan": "starter"})
 }
 
 #[tokio::test]
 async fn an_edge_that_shows_the_secret_delivers_by_the_same_engine() {
     let world = World::start().await;
-    let events = paid_but_untold(&world, "alice").await;
-    let event = of_type(&events, "customer.subscription.created");
+    let events = world.buy_untold("alice", &starter()).await;
+    let event = last_of(&events, "customer.subscription.created");
     let body = || Some(event.to_string().into_bytes());
     let before = world.table().await;
     for wrong in [None, Some(""), Some("whsec_of_somebody_else")] {
@@ -65,8 +48,8 @@ async fn an_edge_that_shows_the_secret_delivers_by_the_same_engine() {
 #[tokio::test]
 async fn a_thin_notification_does_what_its_event_does() {
     let world = World::start().await;
-    let events = paid_but_untold(&world, "alice").await;
-    let object = &of_type(&events, "customer.subscription.created")["data"]["object"];
+    let events = world.buy_untold("alice", &starter()).await;
+    let object = &last_of(&events, "customer.subscription.created")["data"]["object"];
     let thin = |id: &str, event_type: &str, related: Value| {
         json!({
             "id": id, "object": "v2.core.event", "type": event_type, "created": world.now().to_string(),
@@ -148,8 +131,8 @@ async fn f26_metadata_that_names_somebody_else_changes_nobody_else() {
     let world = World::start().await;
     world.subscribe("bob", "starter").await;
     let bob = world.me("bob").await;
-    let events = paid_but_untold(&world, "alice").await;
-    let mut event = of_type(&events, "customer.subscription.created").clone();
+    let events = world.buy_untold("alice", &starter()).await;
+    let mut event = last_of(&events, "customer.subscription.created").clone();
     event["data"]["object"]["metadata"]["user_id"] = json!("bob");
     assert_eq!(world.deliver(&event).await.body["outcome"], "applied");
     assert_eq!(world.me("alice").await["access"], "active");

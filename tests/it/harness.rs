@@ -147,6 +147,22 @@ impl World {
         self.me(user).await
     }
 
+    /// Has a user buy something without a word of it to the functions, and returns what Stripe would have
+    /// told.
+    pub async fn buy_untold(&self, user: &str, wanted: &Value) -> Vec<Value> {
+        let opened = self.checkout(user, wanted).await;
+        assert_eq!(opened.status, 200, "{opened:?}");
+        self.settle().await;
+        self.stop_delivery().await;
+        let paid = self
+            .pay(opened.body["session_id"].as_str().unwrap(), GOOD_CARD)
+            .await;
+        assert_eq!(paid.status, 200, "{paid:?}");
+        let me = self.me(user).await;
+        self.events_of(me["stripe_customer_id"].as_str().unwrap())
+            .await
+    }
+
     fn sandbox_url(&self) -> String {
         self.stack.addresses().sandbox.clone().unwrap()
     }
@@ -384,6 +400,14 @@ pub fn captured(headers: &[(&str, &str)], path: &str, body: &[u8]) -> Captured {
 }
 
 pub use aws_sdk_dynamodb::types::AttributeValue as Attribute;
+
+/// The last event of a type.
+pub fn last_of<'e>(events: &'e [Value], event_type: &str) -> &'e Value {
+    let mut newest_first = events.iter().rev();
+    newest_first
+        .find(|event| event["type"] == event_type)
+        .unwrap()
+}
 
 /// Ends a test that hangs.
 pub async fn within<T>(seconds: u64, work: impl Future<Output = T>) -> T {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{DAY, World, within};
+use crate::harness::{DAY, World, last_of, within};
 
 /// A customer with a year of history, none of which has been delivered.
 async fn history(world: &World) -> (String, Vec<Value>) {
@@ -162,10 +162,7 @@ async fn f05_an_event_that_cannot_be_dealt_with_is_kept_and_tried_again() {
         .unwrap()
         .to_owned();
     let events = world.events_of(&customer).await;
-    let completed = events
-        .iter()
-        .find(|event| event["type"] == "checkout.session.completed")
-        .unwrap();
+    let completed = last_of(&events, "checkout.session.completed");
 
     // A function whose Stripe does not answer: the address is a port at which nobody listens.
     let mut variables = world.stack.environment().to_vec();

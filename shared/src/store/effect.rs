@@ -1,12 +1,12 @@
 //! What an event may change, read in one batch, and the one transaction in which it takes effect.
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{Item, Key};
 use super::marker::{Marker, is_done};
 use super::transaction::also;
-use super::{Error, Mapping, Store, account_put, backoff, built, transaction, unavailable};
+use super::{Error, Mapping, Store, account_put, backoff, transaction, unavailable, versioned_put};
 use crate::account::Account;
 use crate::decide::{Changes, Known, Record};
 use crate::event::PaymentMethod;
@@ -252,18 +252,4 @@ fn take<T: for<'de> Deserialize<'de>>(
         return Ok(None);
     };
     Ok(Some(serde_dynamo::from_item(items.swap_remove(index))?))
-}
-
-/// A record that was read with that version; 0 means that there was none.
-fn versioned_put(table: &str, item: Item, read_version: u64) -> Result<Put, Error> {
-    let put = Put::builder().table_name(table).set_item(Some(item));
-    built(if read_version == 0 {
-        put.condition_expression("attribute_not_exists(pk)")
-    } else {
-        put.condition_expression("version = :read_version")
-            .expression_attribute_values(
-                ":read_version",
-                AttributeValue::N(read_version.to_string()),
-            )
-    })
 }

@@ -52,7 +52,7 @@ impl Store {
                     found: found.cloned(),
                 }),
             },
-            _ => match self.read_back(key).await {
+            _ => match self.get_at(key).await {
                 Ok(Some(item)) if written_by(&item, writer) => Ok(Outcome::Committed),
                 Ok(_) | Err(_) => Err(unavailable(&error)),
             },
@@ -92,7 +92,7 @@ impl Store {
                 Some(TransactWriteItemsError::TransactionInProgressException(_)) => {}
                 // Lost, failed or never arrived: what is there tells. The same token makes another
                 // attempt harmless if the first one is still to come.
-                _ => match self.read_back(first_key.clone()).await {
+                _ => match self.get_at(first_key.clone()).await {
                     Ok(Some(item)) if written_by(&item, writer) => return Ok(Outcome::Committed),
                     Ok(_) | Err(_) => {}
                 },
@@ -100,19 +100,6 @@ impl Store {
             tokio::time::sleep(backoff(writer, attempt)).await;
         }
         Err(last)
-    }
-
-    async fn read_back(&self, key: Item) -> Result<Option<Item>, Error> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| unavailable(&error))?;
-        Ok(answer.item)
     }
 }
 

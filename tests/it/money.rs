@@ -197,6 +197,15 @@ async fn a_payment_method_is_kept_by_brand_last_four_and_expiry_only() {
     ];
     assert_eq!(names, expected);
     assert_eq!(kept["last4"].as_s().unwrap(), "4242");
+    let renewed = [("card[exp_year]", "2044")];
+    let path = format!("/v1/payment_methods/{id}");
+    assert_eq!(world.stripe_post(&path, &renewed).await.status, 200);
+    world.settle().await;
+    let kept = world
+        .item("USER#alice", &format!("PAYMENT_METHOD#{id}"))
+        .await
+        .unwrap();
+    assert_eq!(kept["exp_year"].as_n().unwrap(), "2044");
     let path = format!("/v1/payment_methods/{id}/detach");
     assert_eq!(world.stripe_post(&path, &[]).await.status, 200);
     world.settle().await;

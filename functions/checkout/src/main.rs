@@ -13,7 +13,8 @@ use shared::telemetry;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment: Environment = std::env::vars().collect();
-    let state = checkout::State::new(&environment, HttpClient::new())?;
+    let state = checkout::State::new(&environment, HttpClient::new())
+        .inspect_err(|error| tracing::error!(%error, "the function does not start"))?;
     let state = &state;
     run(service_fn(move |request: Request| async move {
         Ok::<_, Error>(checkout::handle(state, request, jiff::Timestamp::now()).await)

@@ -13,7 +13,8 @@ use shared::telemetry;
 async fn main() -> Result<(), Error> {
     telemetry::init();
     let environment: Environment = std::env::vars().collect();
-    let state = reconcile::State::new(&environment, HttpClient::new())?;
+    let state = reconcile::State::new(&environment, HttpClient::new())
+        .inspect_err(|error| tracing::error!(%error, "the function does not start"))?;
     let state = &state;
     run(service_fn(
         move |schedule: LambdaEvent<serde_json::Value>| async move {

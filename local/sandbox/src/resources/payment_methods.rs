@@ -274,8 +274,9 @@ fn update(world: &mut World, id: &str, p: &Value) -> Result<Value, ApiError> {
     copy(&mut method, p, &["allow_redisplay"]);
     merge_metadata(&mut method, p);
     for part in ["exp_month", "exp_year"] {
-        if let Ok(number) = p.at("card").text(part).parse::<i64>() {
-            method.set(&format!("card/{part}"), number);
+        let path = format!("card/{part}");
+        if p.is_set(&path) {
+            method.set(&path, p.int(&path));
         }
     }
     world.update("payment_method.updated", method.clone());

@@ -158,6 +158,15 @@ impl Account {
             .find(|subscription| subscription.status.is_live())
     }
 
+    /// Whether more than one subscription bills this user: never by our doing, but possible by hand.
+    pub fn is_billed_twice(&self) -> bool {
+        let live = self
+            .subscriptions
+            .iter()
+            .filter(|subscription| subscription.status.is_live());
+        live.count() > 1
+    }
+
     /// Whether the last fetch already contains an event created in that second: it began after the
     /// second was over, by [`CLOCK_MARGIN`] at least.
     pub fn contains(&self, created: Timestamp) -> bool {
@@ -316,6 +325,14 @@ pub(crate) mod tests {
                 .collect::<Vec<_>>(),
             ["sub_live", "sub_newer"]
         );
+    }
+
+    #[test]
+    fn f08_a_second_live_subscription_is_noticed() {
+        let active = |id| subscription(id, SubscriptionStatus::Active);
+        let ended = subscription("sub_3", SubscriptionStatus::Canceled);
+        assert!(!account(vec![active("sub_1"), ended]).is_billed_twice());
+        assert!(account(vec![active("sub_1"), active("sub_2")]).is_billed_twice());
     }
 
     #[test]

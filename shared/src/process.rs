@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::decide::{Decision, Fetched, Known, concerns_subscriptions, decide, sale_of};
+use crate::account::Account;
+use crate::decide::{Changes, Decision, Fetched, Known, concerns_subscriptions, decide, sale_of};
 use crate::event::{Acted, Charge, Content, Envelope, Event, RelatedObject};
 use crate::ids::{CustomerId, EventId};
 use crate::secrets::Secrets;
@@ -232,6 +233,7 @@ async fn act(
                 (context.store.record(id, &marker).await?, Answer::NoChange)
             }
             Decision::Change(changes) => {
+                report_second_subscription(known, &changes);
                 let marker = done(delivery, Outcome::Applied, &step);
                 let user_id = &known.account.user_id;
                 let committed = context
@@ -249,6 +251,21 @@ async fn act(
         }
     }
     Err(PutOff::Later("the account is too busy".to_owned()))
+}
+
+/// A second live subscription is not ours to cancel; a person must decide which one was meant.
+fn report_second_subscription(known: &Known, changes: &Changes) {
+    let is_billed_twice = changes
+        .account
+        .as_ref()
+        .is_some_and(Account::is_billed_twice);
+    if is_billed_twice && !known.account.is_billed_twice() {
+        let customer = known.account.customer_id.as_ref();
+        tracing::error!(
+            stripe.customer.id = customer.map(CustomerId::as_str),
+            "a customer has two live subscriptions"
+        );
+    }
 }
 
 /// A fetch is needed unless what it would tell is known: the account contains the event, or it says what

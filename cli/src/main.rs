@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use local::cors::Cors;
 use local::listeners::Ports;
-use local::stack::Options;
+use local::stack::{Options, SCHEDULE};
 use local::stripe::Stripe;
 use shared::config::Environment;
 use tollgate::catalog::command::{Mode, check, sync};
@@ -140,6 +140,7 @@ async fn run_dev(arguments: DevArguments) -> Ended {
         stripe,
         cors: Cors::default(),
         allowed_urls: list(allowed_urls),
+        schedule: Some(SCHEDULE),
         record: environment
             .get("TOLLGATE_SANDBOX_RECORD")
             .map(PathBuf::from),

@@ -30,8 +30,8 @@ use crate::listeners::{self, Addresses, Listeners, Ports};
 use crate::page;
 use crate::stripe::Stripe;
 
-/// How often the scheduled functions run.
-const SCHEDULE: Duration = Duration::from_secs(5);
+/// How often the scheduled functions run, unless told otherwise.
+pub const SCHEDULE: Duration = Duration::from_secs(5);
 
 /// How a stack is started.
 #[derive(Clone)]
@@ -46,6 +46,8 @@ pub struct Options {
     pub cors: Cors,
     /// Addresses that Checkout and Portal may return to, besides the gateway's own page.
     pub allowed_urls: Vec<String>,
+    /// How often the scheduled functions run; never, for a test that runs them itself.
+    pub schedule: Option<Duration>,
     /// Directory that receives the sandbox's requests, objects and events, to be judged by Stripe's schema.
     pub record: Option<PathBuf>,
 }
@@ -59,6 +61,7 @@ impl Options {
             stripe: Stripe::Sandbox,
             cors: Cors::default(),
             allowed_urls: Vec::new(),
+            schedule: Some(SCHEDULE),
             record: None,
         }
     }
@@ -171,11 +174,13 @@ impl Stack {
                 secret: secrets.webhook,
             }));
         }
-        let schedule_clock = clock.clone();
-        front.spawn(every(SCHEDULE, front.stopped(), move || {
-            let (functions, now) = (Arc::clone(&functions), schedule_clock.now());
-            async move { functions.run_scheduled(now).await }
-        }));
+        if let Some(interval) = options.schedule {
+            let schedule_clock = clock.clone();
+            front.spawn(every(interval, front.stopped(), move || {
+                let (functions, now) = (Arc::clone(&functions), schedule_clock.now());
+                async move { functions.run_scheduled(now).await }
+            }));
+        }
         answers(&addresses).await?;
         Ok(Self {
             addresses,

@@ -9,7 +9,7 @@ use local::stack::Options;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::harness::{GOOD_CARD, World};
+use crate::harness::{Answer, GOOD_CARD, World};
 
 /// How many customers buy at once, and which events of each of them arrive at once.
 const CUSTOMERS: usize = 100;
@@ -65,6 +65,19 @@ fn recorded_lists(record: &std::path::Path) -> (usize, usize) {
     (given.len(), limited.len())
 }
 
+/// Delivers an event until it is accepted, as Stripe does: a machine that is busy with other things may say
+/// that it could not keep it. How often that took is told as well.
+async fn deliver(world: &World, event: &Value) -> (Answer, usize) {
+    let mut deliveries = 1;
+    loop {
+        let answer = world.deliver(event).await;
+        if answer.status != 503 {
+            return (answer, deliveries);
+        }
+        deliveries += 1;
+    }
+}
+
 #[tokio::test]
 async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within_30_seconds() {
     let record = std::env::temp_dir().join(format!("tollgate-burst-{:x}", fastrand::u64(..)));
@@ -102,20 +115,20 @@ async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within
     assert_eq!(limited.status, 200, "{limited:?}");
 
     let began = Instant::now();
-    let answers = join_all(events.iter().map(|event| world.deliver(event))).await;
+    let answers = join_all(events.iter().map(|event| deliver(&world, event))).await;
     let answered = began.elapsed();
     let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
-    for answer in &answers {
+    let mut redelivered = 0;
+    for (answer, deliveries) in &answers {
         assert_eq!(answer.status, 200, "{answer:?}");
-        *outcomes
-            .entry(answer.body["outcome"].as_str().unwrap().to_owned())
-            .or_default() += 1;
+        let outcome = answer.body["outcome"].as_str().unwrap();
+        assert!(
+            outcome != "duplicate" || *deliveries > 1,
+            "P2: it was delivered once, and our own write is not somebody else's"
+        );
+        redelivered += deliveries - 1;
+        *outcomes.entry(outcome.to_owned()).or_default() += 1;
     }
-    assert_eq!(
-        outcomes.get("duplicate"),
-        None,
-        "P2: each was delivered once, and our own write is not somebody else's"
-    );
     for user in &users {
         loop {
             let me = world.me(user).await;
@@ -158,7 +171,7 @@ async fn a_burst_of_500_events_at_25_calls_a_second_leaves_everyone_right_within
     let (after, limited) = recorded_lists(&record);
     let lists = after - before;
     println!(
-        "{} events: {outcomes:?}; answered in {answered:?}, everyone right in {right:?}, all done in {waiting:?}; \
+        "{} events: {outcomes:?}; {redelivered} delivered again; answered in {answered:?}, everyone right in {right:?}, all done in {waiting:?}; \
          {lists} lists given by Stripe, {limited} refused for the rate",
         events.len(),
     );

@@ -10,7 +10,7 @@ use shared::problem::Problem;
 
 use crate::call::webhook;
 use crate::faults::{Fault, Faulty, Outage};
-use crate::harness::{DAY, GOOD_CARD, World, last_of};
+use crate::harness::{Attribute, DAY, GOOD_CARD, World, last_of};
 
 async fn subscription_path(world: &World, user: &str) -> (String, String) {
     let me = world.me(user).await;
@@ -113,7 +113,7 @@ async fn f04_a_completed_checkout_and_its_subscription_arrive_at_once() {
 
 #[tokio::test]
 async fn f06_without_its_effect_an_event_is_not_marked_as_done() {
-    let world = World::start().await;
+    let world = World::without_schedule().await;
     let events = world
         .buy_untold("alice", &json!({"pack": "tokens_1000"}))
         .await;
@@ -148,6 +148,38 @@ async fn f05_with_the_table_out_of_reach_stripe_is_told_to_retry() {
     let (status, body) = webhook(&world, &event, outage.client()).await.unwrap();
     assert_eq!((status, &body["code"]), (503, &json!("try_again")));
     assert_eq!(outcome(&world, &event).await, None);
+}
+
+#[tokio::test]
+async fn f05_what_was_tried_often_enough_is_parked_for_a_person() {
+    let world = World::without_schedule().await;
+    let events = world.buy_untold("alice", &json!({"plan": "starter"})).await;
+    let event = last_of(&events, "customer.subscription.created");
+    let outage = Outage::of("/v1/subscriptions");
+    outage.switch(true);
+    let (_, body) = webhook(&world, event, outage.client()).await.unwrap();
+    assert_eq!(body["outcome"], "pending");
+    // Nineteen attempts take half a day; this one is the twentieth.
+    let attempts = ("attempts", Attribute::N("19".to_owned()));
+    let pk = format!("EVENT#{}", event["id"].as_str().unwrap());
+    world.set(&pk, "EVENT", attempts).await;
+    let state = reconcile::State::new(&world.environment(), outage.client()).unwrap();
+    let due = world.now() + jiff::SignedDuration::from_hours(1);
+    let report = reconcile::handle(&state, "twentieth", due).await.unwrap();
+    assert_eq!((report.done, report.pending, report.parked), (0, 0, 1));
+    assert_eq!(outcome(&world, event).await.as_deref(), Some("parked"));
+    let later = world.now() + jiff::SignedDuration::from_hours(48);
+    let report = reconcile::handle(&state, "later", later).await.unwrap();
+    assert_eq!(
+        report,
+        reconcile::Report::default(),
+        "nobody but a person tries it again"
+    );
+    assert_eq!(
+        world.deliver(event).await.body["outcome"],
+        "applied",
+        "or Stripe, when asked to resend"
+    );
 }
 
 #[tokio::test]

@@ -28,22 +28,35 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// A fresh stack's options. What its sandbox gives out is recorded where `TOLLGATE_SANDBOX_RECORD` says, to
+/// be judged by Stripe's own schema.
+fn recorded() -> Options {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let record = std::env::var_os("TOLLGATE_SANDBOX_RECORD")
+        .map(|directory| std::path::Path::new(&directory).join(number.to_string()));
+    Options {
+        record,
+        ..Options::ephemeral()
+    }
+}
+
 pub struct World {
     pub stack: Stack,
     client: reqwest::Client,
 }
 
 impl World {
-    /// A fresh stack with the shipped catalogue. What its sandbox gives out is recorded where
-    /// `TOLLGATE_SANDBOX_RECORD` says, to be judged by Stripe's own schema.
+    /// A fresh stack with the shipped catalogue.
     pub async fn start() -> Self {
-        static STARTED: AtomicUsize = AtomicUsize::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let record = std::env::var_os("TOLLGATE_SANDBOX_RECORD")
-            .map(|directory| std::path::Path::new(&directory).join(number.to_string()));
+        Self::with(recorded()).await
+    }
+
+    /// The same, in which nothing is tried again unless the test does it.
+    pub async fn without_schedule() -> Self {
         Self::with(Options {
-            record,
-            ..Options::ephemeral()
+            schedule: None,
+            ..recorded()
         })
         .await
     }
@@ -331,6 +344,22 @@ impl World {
             .await
             .unwrap();
         answer.item
+    }
+
+    /// Sets one attribute of an item, as a person would with the console.
+    pub async fn set(&self, pk: &str, sk: &str, (name, value): (&str, Attribute)) {
+        let client = shared::aws::dynamodb(&self.environment(), &HttpClient::new()).unwrap();
+        client
+            .update_item()
+            .table_name(self.variable("TABLE_NAME"))
+            .key("pk", Attribute::S(pk.to_owned()))
+            .key("sk", Attribute::S(sk.to_owned()))
+            .update_expression("SET #name = :value")
+            .expression_attribute_names("#name", name)
+            .expression_attribute_values(":value", value)
+            .send()
+            .await
+            .unwrap();
     }
 
     /// What a user has, beside what Stripe's objects say: the promise P3.

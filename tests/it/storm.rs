@@ -148,7 +148,7 @@ async fn f24_events_that_never_came_are_made_up_for_by_the_next_one() {
 
 #[tokio::test]
 async fn f05_an_event_that_cannot_be_dealt_with_is_kept_and_tried_again() {
-    let world = World::start().await;
+    let world = World::without_schedule().await;
     let opened = world.checkout("alice", &json!({"plan": "starter"})).await;
     world.stop_delivery().await;
     world

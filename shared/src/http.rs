@@ -80,8 +80,6 @@ pub struct Response {
     pub retry_after_seconds: Option<u64>,
     /// `Stripe-Should-Retry` or nothing.
     pub should_retry: Option<bool>,
-    /// `Cache-Control` as received, where the server sent one.
-    pub cache_control: Option<String>,
 }
 
 /// Why no response arrived. What the server did with the request is unknown in either case.
@@ -135,7 +133,6 @@ fn read_response(response: &HttpResponse) -> Result<Response, OrchestratorError<
         body: body.to_vec(),
         retry_after_seconds: header("retry-after").and_then(|seconds| seconds.parse().ok()),
         should_retry: header("stripe-should-retry").and_then(|answer| answer.parse().ok()),
-        cache_control: header("cache-control").map(str::to_owned),
     })
 }
 

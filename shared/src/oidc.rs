@@ -108,13 +108,10 @@ impl Authenticator {
     }
 
     async fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Problem> {
+        let unverified = Unverified::parse(token).map_err(refused)?;
         let mut unreachable = false;
         let mut refusal = Refusal("another issuer or policy");
         for issuer in &self.issuers {
-            let unverified = match Unverified::parse(token) {
-                Ok(unverified) => unverified,
-                Err(refusal) => return Err(refused(refusal)),
-            };
             if !issuer.may_have_issued(&unverified) {
                 continue;
             }

@@ -67,16 +67,7 @@ impl Problem {
         }
     }
 
-    /// The stable code that a program tells problems apart by.
-    pub fn code(&self) -> &'static str {
-        self.rule().0
-    }
-
-    /// The HTTP status.
-    pub fn status(&self) -> u16 {
-        self.rule().1
-    }
-
+    /// The stable code that a program tells problems apart by, the HTTP status, and the title.
     fn rule(&self) -> (&'static str, u16, &'static str) {
         match self {
             Self::Unauthenticated => ("unauthenticated", 401, "Not signed in"),

@@ -120,7 +120,7 @@ impl<'t> Unverified<'t> {
 
     /// Checks signature, issuer, audience, times and kind.
     pub fn verify(
-        self,
+        &self,
         keys: &Keys,
         expected: &Expectation<'_>,
         now: Timestamp,
@@ -136,7 +136,7 @@ impl<'t> Unverified<'t> {
         check_audience(&self.claims, expected.audiences)?;
         check_times(&self.claims, now)?;
         check_kind(&self.claims)?;
-        Ok(Claims(self.claims))
+        Ok(Claims(self.claims.clone()))
     }
 }
 

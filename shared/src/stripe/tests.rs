@@ -118,7 +118,6 @@ fn stripe_itself_says_whether_another_attempt_is_worth_it() {
         body: vec![],
         retry_after_seconds: None,
         should_retry,
-        cache_control: None,
     };
     for (status, should_retry, expected) in [
         (200, None, false),

@@ -60,7 +60,7 @@ pub fn dynamodb(
 }
 
 /// A Secrets Manager client; `AWS_ENDPOINT_URL_SECRETS_MANAGER` points it at an emulator.
-pub(crate) fn secrets_manager(
+pub fn secrets_manager(
     environment: &Environment,
     http: &HttpClient,
 ) -> Result<aws_sdk_secretsmanager::Client, Error> {

@@ -1,7 +1,7 @@
 //! Stripe's events, read with tolerance: only the fields that are acted on, in every shape that they
 //! have had since API version 2020-08-27. Pure.
 //!
-//! An event is a hint that something changed. The one `match` on Stripe's type strings is here.
+//! An event is a hint that something changed. The one list of Stripe's type strings is here.
 //! <https://docs.stripe.com/api/events/object>, <https://docs.stripe.com/changelog>
 
 use jiff::Timestamp;
@@ -48,6 +48,22 @@ pub enum Event {
     CustomerUpdated,
     /// The customer was deleted at Stripe, and all of their subscriptions with them.
     CustomerDeleted,
+}
+
+impl Event {
+    /// Whether it says that what a Checkout was for is bought: paid, or begun as a trial.
+    pub fn is_completed_checkout(&self) -> bool {
+        matches!(self, Self::CheckoutSession(session) if matches!(
+            session.payment_status,
+            PaymentStatus::Paid | PaymentStatus::NoPaymentRequired
+        ))
+    }
+
+    /// Whether it says that an attempt to pay failed. Stripe says so of the payment and, where there is
+    /// one, of its invoice too: it counts once.
+    pub fn is_failed_payment(&self) -> bool {
+        matches!(self, Self::Payment(payment) if payment.state == PaymentState::Failed)
+    }
 }
 
 /// An event with what decides whether it is ours and whom it is about.
@@ -205,37 +221,52 @@ enum Kind {
     CustomerDeleted,
 }
 
-/// The one place that knows Stripe's type strings; all that are not here are recorded as ignored.
+/// The one list of Stripe's type strings that are acted on; events of all other types are recorded as ignored.
 /// <https://docs.stripe.com/api/events/types>
+const TYPES: [(&str, Kind); 27] = [
+    ("checkout.session.completed", Kind::CheckoutSession),
+    (
+        "checkout.session.async_payment_succeeded",
+        Kind::CheckoutSession,
+    ),
+    (
+        "checkout.session.async_payment_failed",
+        Kind::CheckoutSession,
+    ),
+    ("checkout.session.expired", Kind::CheckoutSession),
+    ("customer.subscription.created", Kind::Subscription),
+    ("customer.subscription.updated", Kind::Subscription),
+    ("customer.subscription.deleted", Kind::Subscription),
+    ("customer.subscription.paused", Kind::Subscription),
+    ("customer.subscription.resumed", Kind::Subscription),
+    ("customer.subscription.trial_will_end", Kind::Subscription),
+    ("invoice.paid", Kind::Invoice),
+    ("invoice.payment_succeeded", Kind::Invoice),
+    ("invoice.payment_failed", Kind::Invoice),
+    ("invoice.payment_action_required", Kind::Invoice),
+    ("invoice.finalized", Kind::Invoice),
+    ("invoice.voided", Kind::Invoice),
+    ("invoice.marked_uncollectible", Kind::Invoice),
+    ("payment_intent.succeeded", Kind::PaymentIntent),
+    ("payment_intent.payment_failed", Kind::PaymentIntent),
+    ("payment_method.attached", Kind::PaymentMethod),
+    ("payment_method.detached", Kind::PaymentMethod),
+    ("payment_method.updated", Kind::PaymentMethod),
+    ("charge.refunded", Kind::Charge),
+    ("charge.dispute.created", Kind::Dispute),
+    ("charge.dispute.closed", Kind::Dispute),
+    ("customer.updated", Kind::CustomerUpdated),
+    ("customer.deleted", Kind::CustomerDeleted),
+];
+
+/// Stripe's names of the event types that are acted on: what a webhook endpoint is made for.
+pub fn types_acted_on() -> impl Iterator<Item = &'static str> {
+    TYPES.iter().map(|(name, _)| *name)
+}
+
 fn kind(event_type: &str) -> Option<Kind> {
-    match event_type {
-        "checkout.session.completed"
-        | "checkout.session.async_payment_succeeded"
-        | "checkout.session.async_payment_failed"
-        | "checkout.session.expired" => Some(Kind::CheckoutSession),
-        "customer.subscription.created"
-        | "customer.subscription.updated"
-        | "customer.subscription.deleted"
-        | "customer.subscription.paused"
-        | "customer.subscription.resumed"
-        | "customer.subscription.trial_will_end" => Some(Kind::Subscription),
-        "invoice.paid"
-        | "invoice.payment_succeeded"
-        | "invoice.payment_failed"
-        | "invoice.payment_action_required"
-        | "invoice.finalized"
-        | "invoice.voided"
-        | "invoice.marked_uncollectible" => Some(Kind::Invoice),
-        "payment_intent.succeeded" | "payment_intent.payment_failed" => Some(Kind::PaymentIntent),
-        "payment_method.attached" | "payment_method.detached" | "payment_method.updated" => {
-            Some(Kind::PaymentMethod)
-        }
-        "charge.refunded" => Some(Kind::Charge),
-        "charge.dispute.created" | "charge.dispute.closed" => Some(Kind::Dispute),
-        "customer.updated" => Some(Kind::CustomerUpdated),
-        "customer.deleted" => Some(Kind::CustomerDeleted),
-        _ => None,
-    }
+    let known = TYPES.iter().find(|(name, _)| *name == event_type);
+    known.map(|(_, kind)| *kind)
 }
 
 /// What all of these objects have in common.

@@ -102,9 +102,10 @@ impl Authenticator {
     ///
     /// Every refusal is the same `unauthenticated`; `try_again` when no issuer could be asked.
     pub async fn authenticate(&self, request: &Request, now: Timestamp) -> Result<Caller, Problem> {
-        let token = request::bearer(request).ok_or(Problem::Unauthenticated)?;
+        let token = request::bearer(request).ok_or_else(|| refused(Refusal("no token")))?;
         let claims = self.verify(token, now).await?;
-        self.caller(&claims).ok_or(Problem::Unauthenticated)
+        self.caller(&claims)
+            .ok_or_else(|| refused(Refusal("ACCOUNT_CLAIM is missing or not an id")))
     }
 
     async fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Problem> {
@@ -147,7 +148,11 @@ impl Authenticator {
 }
 
 fn refused(refusal: Refusal) -> Problem {
-    tracing::info!(reason = refusal.0, "access token refused");
+    tracing::info!(
+        AccessDenied = 1_u64,
+        reason = refusal.0,
+        "access token refused"
+    );
     Problem::Unauthenticated
 }
 

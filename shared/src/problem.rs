@@ -67,7 +67,7 @@ impl Problem {
         }
     }
 
-    /// The stable code that a program tells problems apart by, the HTTP status, and the title.
+    /// Code, HTTP status, and title.
     fn rule(&self) -> (&'static str, u16, &'static str) {
         match self {
             Self::Unauthenticated => ("unauthenticated", 401, "Not signed in"),
@@ -81,6 +81,11 @@ impl Problem {
             Self::StripeUnavailable => ("stripe_unavailable", 502, "Stripe unavailable"),
             Self::TryAgain => ("try_again", 503, "Try again"),
         }
+    }
+
+    /// The stable code that a program tells problems apart by.
+    pub fn code(&self) -> &'static str {
+        self.rule().0
     }
 
     /// The response that carries the problem.

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::account::Account;
 use crate::decide::{Changes, Decision, Fetched, Known, concerns_subscriptions, decide, sale_of};
@@ -18,8 +19,11 @@ use crate::stripe::{self, Call, Stripe};
 use crate::subscription::Subscription;
 
 mod keep;
+mod report;
 
 pub use keep::park_unreadable;
+pub use report::Answer;
+use report::report;
 
 /// How often an event is decided anew because somebody else wrote the account first.
 const FENCE_ATTEMPTS: u32 = 24;
@@ -41,24 +45,6 @@ pub struct Context<'c> {
     pub secrets: &'c Secrets,
     /// Which of Stripe's modes is ours.
     pub livemode: bool,
-}
-
-/// What became of one delivery of an event.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Answer {
-    /// It changed something, and that is written.
-    Applied,
-    /// It was dealt with before.
-    Duplicate,
-    /// There was nothing to change.
-    NoChange,
-    /// It is not for us.
-    Ignored,
-    /// It is kept and will be tried again.
-    Pending,
-    /// It is kept, and a person must look.
-    Parked,
 }
 
 /// One delivery of an event.
@@ -97,16 +83,34 @@ impl From<stripe::Error> for PutOff {
 /// Deals with one delivery within a bounded time. An error means that nothing durable is known to have
 /// happened, so that the sender must deliver again.
 pub async fn process(context: Context<'_>, delivery: Delivery<'_>) -> Result<Answer, store::Error> {
+    let envelope = delivery.envelope;
+    let span = tracing::info_span!(
+        "event",
+        stripe.event.id = %envelope.id,
+        "stripe.event.type" = envelope.r#type,
+        stripe.api_version = envelope.api_version,
+    );
+    within_limits(context, delivery).instrument(span).await
+}
+
+async fn within_limits(
+    context: Context<'_>,
+    delivery: Delivery<'_>,
+) -> Result<Answer, store::Error> {
+    let begun = Instant::now();
     let reason = match tokio::time::timeout(WORK_LIMIT, work(context, delivery)).await {
-        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Ok((answer, event))) => {
+            report(answer, event.as_ref(), begun);
+            return Ok(answer);
+        }
         Ok(Err(PutOff::Later(reason))) => reason,
         Ok(Err(PutOff::Store(error))) => error.to_string(),
         Err(_) => "out of time".to_owned(),
     };
-    tracing::warn!(stripe.event.id = %delivery.envelope.id, reason, "event put off");
+    tracing::warn!(reason, "event put off");
     let put_off = keep::put_off(context, delivery, reason);
     match tokio::time::timeout(RECORD_LIMIT, put_off).await {
-        Ok(recorded) => recorded,
+        Ok(recorded) => recorded.inspect(|answer| report(*answer, None, begun)),
         Err(_) => Err(store::Error::Unavailable("out of time".to_owned())),
     }
 }
@@ -141,23 +145,27 @@ pub async fn retry(
     }
 }
 
-async fn work(context: Context<'_>, delivery: Delivery<'_>) -> Result<Answer, PutOff> {
+/// What became of the delivery, and what it said happened, if it is about us.
+async fn work(
+    context: Context<'_>,
+    delivery: Delivery<'_>,
+) -> Result<(Answer, Option<Event>), PutOff> {
     let envelope = delivery.envelope;
     if envelope.connected_account {
-        return ignore(context, delivery, "account").await;
+        return Ok((ignore(context, delivery, "account").await?, None));
     }
     if envelope.livemode != context.livemode {
-        return ignore(context, delivery, "mode").await;
+        return Ok((ignore(context, delivery, "mode").await?, None));
     }
-    let of_thin = match &envelope.content {
-        Content::Thin(related) => Some(content_of_thin(context, delivery, related).await?),
-        Content::Acted(_) | Content::Other | Content::NotUnderstood(_) => None,
+    let content = match &envelope.content {
+        Content::Thin(related) => content_of_thin(context, delivery, related).await?,
+        known @ (Content::Acted(_) | Content::Other | Content::NotUnderstood(_)) => known.clone(),
     };
-    match of_thin.as_ref().unwrap_or(&envelope.content) {
-        Content::Other | Content::Thin(_) => ignore(context, delivery, "type").await,
-        Content::NotUnderstood(why) => Ok(keep::park(context, delivery, why).await?),
-        Content::Acted(acted) => act(context, delivery, acted).await,
-    }
+    Ok(match content {
+        Content::Other | Content::Thin(_) => (ignore(context, delivery, "type").await?, None),
+        Content::NotUnderstood(why) => (keep::park(context, delivery, &why).await?, None),
+        Content::Acted(acted) => (act(context, delivery, &acted).await?, Some(acted.event)),
+    })
 }
 
 async fn content_of_thin(

@@ -2,7 +2,8 @@
 //! deployed (`SECRETS_ARN` in place of the plain ones).
 //!
 //! Fetched at the first need, cached, and read again at a bounded rate when a signature does not match,
-//! so that a rolled secret needs no restart. Values are never logged.
+//! so that a rolled secret needs no restart. Of several ARNs only so many are read, in their order, as it
+//! takes to find the member that is needed. Values are never logged.
 
 use std::collections::HashMap;
 
@@ -40,9 +41,52 @@ enum Source {
     Plain(HashMap<&'static str, SecretString>),
     Manager {
         client: aws_sdk_secretsmanager::Client,
-        arns: Vec<String>,
-        cache: Mutex<Option<Read>>,
+        /// One behind each ARN.
+        stored: Mutex<Vec<Stored>>,
+        /// The mode that Stripe's key must be of, for a function that uses it.
+        livemode: Option<bool>,
     },
+}
+
+/// A secret of Secrets Manager, and what was in it when it was last read.
+#[derive(Debug)]
+struct Stored {
+    arn: String,
+    read: Option<Read>,
+    /// To be read again at the next need.
+    is_stale: bool,
+}
+
+impl Stored {
+    fn new(arn: String) -> Self {
+        Self {
+            arn,
+            read: None,
+            is_stale: false,
+        }
+    }
+
+    /// Reads it if that is due. A secret that is known goes on being used while it cannot be read again:
+    /// one bad signature at the wrong moment must not cost the good ones.
+    async fn ensure_read(
+        &mut self,
+        client: &aws_sdk_secretsmanager::Client,
+        now: Timestamp,
+    ) -> Result<(), Unavailable> {
+        if self.read.is_some() && !self.is_stale {
+            return Ok(());
+        }
+        self.is_stale = false;
+        match (fetch(client, &self.arn).await, &mut self.read) {
+            (Ok(values), read) => *read = Some(Read { at: now, values }),
+            (Err(error), Some(known)) => {
+                tracing::warn!(%error, "a secret could not be read again");
+                known.at = now;
+            }
+            (Err(error), None) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -57,9 +101,17 @@ pub enum Unavailable {
     /// Secrets Manager did not answer or refused.
     #[error("Secrets Manager did not give the secret: {0}")]
     Manager(String),
-    /// The secret is there but lacks the member, or it is blank or malformed.
-    #[error("{0} is missing from the secret behind SECRETS_ARN, or is not usable")]
-    Member(&'static str),
+    /// The secret is there but lacks the member, or it is blank.
+    #[error("{0} is missing from the secrets behind SECRETS_ARN, or is blank")]
+    Missing(&'static str),
+    /// The member is there and cannot be right.
+    #[error("{name} in the secrets behind SECRETS_ARN is not usable: {why}")]
+    Unusable {
+        /// Name of the member.
+        name: &'static str,
+        /// What is expected instead.
+        why: &'static str,
+    },
 }
 
 impl Secrets {
@@ -69,19 +121,24 @@ impl Secrets {
         http: &HttpClient,
         needed: &[&'static str],
     ) -> Result<Self, Error> {
+        let livemode = if needed.contains(&STRIPE_SECRET_KEY) {
+            Some(environment.livemode()?)
+        } else {
+            None
+        };
         if environment.get("SECRETS_ARN").is_some() {
-            let arns = environment.require_list("SECRETS_ARN")?;
-            let client = crate::aws::secrets_manager(environment, http)?;
+            let arns = environment.require_list("SECRETS_ARN")?.into_iter();
+            let stored = arns.map(Stored::new).collect();
             return Ok(Self(Source::Manager {
-                client,
-                arns,
-                cache: Mutex::default(),
+                client: crate::aws::secrets_manager(environment, http)?,
+                stored: Mutex::new(stored),
+                livemode,
             }));
         }
         let mut values = HashMap::new();
         for name in needed {
             let value = environment.require(name)?;
-            check(name, value, environment)?;
+            check(name, value, livemode).map_err(|why| Error::Invalid { name, why })?;
             values.insert(*name, SecretString::from(value));
         }
         Ok(Self(Source::Plain(values)))
@@ -95,19 +152,14 @@ impl Secrets {
     /// The secrets that webhooks may be signed with.
     pub async fn signing_secrets(&self, now: Timestamp) -> Result<Vec<SigningSecret>, Unavailable> {
         let listed = self.get(STRIPE_WEBHOOK_SECRET, now).await?;
-        let secrets: Option<Vec<SigningSecret>> = listed
-            .expose_secret()
-            .split(',')
-            .map(SigningSecret::new)
-            .collect();
-        secrets.ok_or(Unavailable::Member(STRIPE_WEBHOOK_SECRET))
+        let listed = listed.expose_secret().split(',');
+        Ok(listed.filter_map(SigningSecret::new).collect())
     }
 
     /// Whether `shown` is one of the internal secrets; compared in constant time.
     pub async fn is_internal(&self, shown: &str, now: Timestamp) -> Result<bool, Unavailable> {
         let listed = self.get(INTERNAL_SECRET, now).await?;
-        let listed = internal_secrets(listed.expose_secret());
-        let secrets = listed.ok_or(Unavailable::Member(INTERNAL_SECRET))?;
+        let secrets = internal_secrets(listed.expose_secret()).unwrap_or_default();
         let hash = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
         let shown = hash(shown);
         // Every secret is compared, so that the time does not tell which one is close.
@@ -117,47 +169,62 @@ impl Secrets {
         Ok(matches.count() > 0)
     }
 
-    /// Forgets what was fetched, unless that was just now; true when a new read may differ.
-    pub async fn forget(&self, now: Timestamp) -> bool {
-        match &self.0 {
-            Source::Plain(_) => false,
-            Source::Manager { cache, .. } => {
-                let mut cache = cache.lock().await;
-                let old = cache
-                    .as_ref()
-                    .is_some_and(|read| now.duration_since(read.at) >= REREAD_INTERVAL);
-                if old {
-                    *cache = None;
-                }
-                old
+    /// Has what was read read again at the next need, unless that was just now; true when it may differ
+    /// then.
+    pub async fn doubt(&self, now: Timestamp) -> bool {
+        let Source::Manager { stored, .. } = &self.0 else {
+            return false;
+        };
+        let mut doubted = false;
+        for secret in stored.lock().await.iter_mut() {
+            let is_old = |read: &Read| now.duration_since(read.at) >= REREAD_INTERVAL;
+            if secret.read.as_ref().is_some_and(is_old) {
+                secret.is_stale = true;
+                doubted = true;
             }
         }
+        doubted
     }
 
     async fn get(&self, name: &'static str, now: Timestamp) -> Result<SecretString, Unavailable> {
-        match &self.0 {
-            Source::Plain(values) => values.get(name).cloned().ok_or(Unavailable::Member(name)),
-            Source::Manager {
-                client,
-                arns,
-                cache,
-            } => {
-                let mut cache = cache.lock().await;
-                if cache.is_none() {
-                    *cache = Some(Read {
-                        at: now,
-                        values: fetch(client, arns).await?,
-                    });
-                }
-                let value = cache
-                    .as_ref()
-                    .and_then(|read| read.values.get(name))
-                    .cloned();
-                value
-                    .filter(|value| !value.expose_secret().trim().is_empty())
-                    .ok_or(Unavailable::Member(name))
+        let livemode = match &self.0 {
+            Source::Plain(values) => {
+                return values.get(name).cloned().ok_or(Unavailable::Missing(name));
+            }
+            Source::Manager { livemode, .. } => *livemode,
+        };
+        let checked = |value: Option<SecretString>| {
+            let value = value.ok_or(Unavailable::Missing(name))?;
+            check(name, value.expose_secret(), livemode)
+                .map_err(|why| Unavailable::Unusable { name, why })?;
+            Ok(value)
+        };
+        let found = checked(self.find(name, now).await?);
+        // What is missing or wrong may have been put right since it was read.
+        if found.is_err() && self.doubt(now).await {
+            return checked(self.find(name, now).await?);
+        }
+        found
+    }
+
+    /// The member, from what was read of Secrets Manager or is now.
+    async fn find(
+        &self,
+        name: &'static str,
+        now: Timestamp,
+    ) -> Result<Option<SecretString>, Unavailable> {
+        let Source::Manager { client, stored, .. } = &self.0 else {
+            return Ok(None);
+        };
+        // Holding the lock over the call makes parallel callers share it.
+        for secret in stored.lock().await.iter_mut() {
+            secret.ensure_read(client, now).await?;
+            let found = secret.read.as_ref().and_then(|read| read.values.get(name));
+            if let Some(value) = found.filter(|value| !value.expose_secret().trim().is_empty()) {
+                return Ok(Some(value.clone()));
             }
         }
+        Ok(None)
     }
 }
 
@@ -169,73 +236,56 @@ fn internal_secrets(listed: &str) -> Option<Vec<&str>> {
     (long && secrets.len() <= INTERNAL_SECRETS_MAX).then_some(secrets)
 }
 
-/// A plain secret is checked at start: one that cannot work must not wait for the first customer.
-fn check(name: &'static str, value: &str, environment: &Environment) -> Result<(), Error> {
-    if name == STRIPE_WEBHOOK_SECRET
-        && value
-            .split(',')
-            .any(|secret| SigningSecret::new(secret).is_none())
-    {
-        return Err(Error::Invalid {
-            name,
-            why: "each comma-separated entry is a signing secret, whsec_…",
-        });
-    }
-    if name == INTERNAL_SECRET && internal_secrets(value).is_none() {
-        return Err(Error::Invalid {
-            name,
-            why: "it is one secret of 16 characters or more, or two, comma-separated",
-        });
-    }
-    if name == STRIPE_SECRET_KEY {
-        let is_live = value.starts_with("sk_live_") || value.starts_with("rk_live_");
-        let is_test = value.starts_with("sk_test_") || value.starts_with("rk_test_");
-        if !is_live && !is_test {
-            return Err(Error::Invalid {
-                name,
-                why: "it is a Stripe key: sk_test_…, rk_test_…, sk_live_… or rk_live_…",
-            });
+/// Says why a value cannot work. A plain one is checked at start: it must not wait for the first customer.
+fn check(name: &'static str, value: &str, livemode: Option<bool>) -> Result<(), &'static str> {
+    match name {
+        STRIPE_WEBHOOK_SECRET => {
+            let mut listed = value.split(',');
+            let all = listed.all(|secret| SigningSecret::new(secret).is_some());
+            all.then_some(())
+                .ok_or("each comma-separated entry is a signing secret, whsec_…")
         }
-        if is_live != environment.livemode()? {
-            return Err(Error::Invalid {
-                name,
-                why: "the key's mode differs from LIVEMODE",
-            });
-        }
+        INTERNAL_SECRET => internal_secrets(value)
+            .map(|_| ())
+            .ok_or("it is one secret of 16 characters or more, or two, comma-separated"),
+        _ => check_stripe_key(value, livemode),
+    }
+}
+
+fn check_stripe_key(value: &str, livemode: Option<bool>) -> Result<(), &'static str> {
+    let is_live = value.starts_with("sk_live_") || value.starts_with("rk_live_");
+    let is_test = value.starts_with("sk_test_") || value.starts_with("rk_test_");
+    if !is_live && !is_test {
+        return Err("it is a Stripe key: sk_test_…, rk_test_…, sk_live_… or rk_live_…");
+    }
+    if livemode.is_some_and(|livemode| livemode != is_live) {
+        return Err("the key's mode differs from LIVEMODE");
     }
     Ok(())
 }
 
-/// Each secret is a JSON object of strings; several are merged.
+/// A secret is a JSON object of strings.
 async fn fetch(
     client: &aws_sdk_secretsmanager::Client,
-    arns: &[String],
+    arn: &str,
 ) -> Result<HashMap<String, SecretString>, Unavailable> {
-    let mut values = HashMap::new();
-    for arn in arns {
-        let answer = client
-            .get_secret_value()
-            .secret_id(arn)
-            .send()
-            .await
-            .map_err(|error| {
-                let code = error
-                    .as_service_error()
-                    .and_then(|service| service.meta().code())
-                    .unwrap_or("no answer");
-                Unavailable::Manager(code.to_owned())
-            })?;
-        let members: HashMap<String, String> = answer
-            .secret_string()
-            .and_then(|text| serde_json::from_str(text).ok())
-            .ok_or_else(|| Unavailable::Manager("not a JSON object of strings".to_owned()))?;
-        values.extend(
-            members
-                .into_iter()
-                .map(|(name, value)| (name, SecretString::from(value))),
-        );
-    }
-    Ok(values)
+    let answer = client.get_secret_value().secret_id(arn).send().await;
+    let answer = answer.map_err(|error| {
+        let code = error
+            .as_service_error()
+            .and_then(|service| service.meta().code())
+            .unwrap_or("no answer");
+        Unavailable::Manager(code.to_owned())
+    })?;
+    let members: Option<HashMap<String, String>> = answer
+        .secret_string()
+        .and_then(|text| serde_json::from_str(text).ok());
+    let members =
+        members.ok_or_else(|| Unavailable::Manager("not a JSON object of strings".to_owned()))?;
+    let values = members.into_iter();
+    Ok(values
+        .map(|(name, value)| (name, SecretString::from(value)))
+        .collect())
 }
 
 #[cfg(test)]
@@ -265,7 +315,10 @@ mod tests {
                 "{hook}: {error}"
             );
         }
-        assert_eq!(secrets(&[]).unwrap_err(), Error::Missing(STRIPE_SECRET_KEY));
+        assert_eq!(
+            secrets(&[mode]).unwrap_err(),
+            Error::Missing(STRIPE_SECRET_KEY)
+        );
         assert!(secrets(&[key, mode, ("STRIPE_WEBHOOK_SECRET", "whsec_12345678")]).is_ok());
     }
 

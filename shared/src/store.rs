@@ -21,6 +21,7 @@ use crate::config::{self, Environment};
 use crate::http::HttpClient;
 use crate::ids::{CustomerId, UserId};
 
+mod compared;
 mod effect;
 mod keys;
 mod ledger;
@@ -33,7 +34,7 @@ mod users;
 pub use effect::{Committed, Loaded, RecordKey};
 use keys::{Item, Key};
 pub use ledger::Spent;
-pub use marker::{Marker, Outcome, Queue};
+pub use marker::{Marker, Outcome, Queue, Waiting};
 use users::Users;
 
 /// How long the catalogue is used before it is read again.

@@ -1,7 +1,7 @@
 //! Every call that Tollgate makes to Stripe.
 //!
 //! This file sends; what is asked for is in `customers` (the ways to pay and manage), `objects` (what
-//! Stripe knows) and `products` (the catalogue). Requests are built by `async-stripe`'s typed builders; answers are read by our own tolerant views, so
+//! Stripe knows) `products` (the catalogue) and `webhook_endpoints`. Requests are built by `async-stripe`'s typed builders; answers are read by our own tolerant views, so
 //! that a field we never read cannot break us. What leads to a call, and what follows from its answer,
 //! is not decided here. <https://docs.stripe.com/api>
 
@@ -17,17 +17,21 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 use crate::config::{Environment, Error as ConfigError};
 use crate::http::{Endpoint, HttpClient, Response};
 use crate::secrets::{Secrets, Unavailable};
+use crate::telemetry::counted;
 
 mod customers;
+mod events;
 mod flights;
 mod objects;
 mod pace;
 mod products;
+mod webhook_endpoints;
 
 pub use customers::SessionStatus;
 use flights::Flights;
 use pace::Pace;
 pub use products::{Price, Product};
+pub use webhook_endpoints::{UndeliveredEvent, WebhookEndpoint};
 
 /// The API version that every call is pinned to: the one whose OpenAPI document judges our requests and
 /// the sandbox in CI. <https://docs.stripe.com/api/versioning>
@@ -115,6 +119,24 @@ pub struct Call<'c> {
     pub now: Timestamp,
 }
 
+/// A request as it is sent, also when it is sent again.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    method: &'static str,
+    /// With its query.
+    path: &'a str,
+    body: Option<&'a str>,
+    idempotency_key: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// For the log. The query stays out: a filter may hold an address.
+    fn shown(&self) -> String {
+        let path = self.path.split('?').next().unwrap_or_default();
+        format!("{} {path}", self.method)
+    }
+}
+
 #[derive(Deserialize)]
 struct WithId {
     id: String,
@@ -158,15 +180,25 @@ impl Stripe {
             pace: Pace::default(),
         })
     }
+
     async fn send<T: DeserializeOwned>(
         &self,
         call: Call<'_>,
         request: RequestBuilder,
         idempotency_key: Option<&str>,
     ) -> Result<T, Error> {
-        let response = self
-            .attempt_until_answered(call, request, idempotency_key)
-            .await?;
+        let (method, path, body) = parts(request);
+        let asked = Asked {
+            method,
+            path: &path,
+            body: body.as_deref(),
+            idempotency_key,
+        };
+        let mut response = self.attempt_until_answered(call, asked).await?;
+        // The key may have been rolled since it was read.
+        if response.status == 401 && call.secrets.doubt(call.now).await {
+            response = self.attempt_until_answered(call, asked).await?;
+        }
         if (200..300).contains(&response.status) {
             return serde_json::from_slice(&response.body)
                 .map_err(|error| Error::NotUnderstood(error.to_string()));
@@ -179,14 +211,22 @@ impl Stripe {
             },
             Err(error) => Error::NotUnderstood(error.to_string()),
         };
+        // Most refusals are answers that we expect: something does not exist, or is done already.
+        let is_ours = matches!(response.status, 401 | 403);
+        tracing::info!(
+            StripeErrors = counted(is_ours),
+            stripe.request = asked.shown(),
+            stripe.request_id = response.request_id,
+            error = %refused,
+            "Stripe refused a call"
+        );
         Err(refused)
     }
 
     async fn attempt_until_answered(
         &self,
         call: Call<'_>,
-        request: RequestBuilder,
-        idempotency_key: Option<&str>,
+        asked: Asked<'_>,
     ) -> Result<Response, Error> {
         let key = call.secrets.stripe_secret_key(call.now).await?;
         let authorization = format!("Bearer {}", key.expose_secret());
@@ -195,11 +235,10 @@ impl Stripe {
             ("stripe-version", API_VERSION),
             ("user-agent", USER_AGENT),
         ];
-        let (method, path, body) = parts(request);
-        if body.is_some() {
+        if asked.body.is_some() {
             headers.push(("content-type", "application/x-www-form-urlencoded"));
         }
-        if let Some(key) = idempotency_key {
+        if let Some(key) = asked.idempotency_key {
             headers.push(("idempotency-key", key));
         }
         let mut last = Error::Unavailable("not attempted".to_owned());
@@ -207,12 +246,13 @@ impl Stripe {
         let mut attempt = 0;
         while attempt < attempts {
             let turn = self.pace.turn().await;
+            let body = asked.body.map(str::to_owned);
             let sent = self
                 .endpoint
-                .send(method, &path, &headers, body.clone())
+                .send(asked.method, asked.path, &headers, body)
                 .await;
             drop(turn);
-            let mut wait = backoff(&path, attempt);
+            let mut wait = backoff(asked.path, attempt);
             match sent {
                 Ok(response) if !is_worth_another(&response) => return Ok(response),
                 Ok(response) => {
@@ -220,14 +260,32 @@ impl Stripe {
                         status @ 500.. => Error::Failed(status),
                         status => Error::Unavailable(format!("status {status}")),
                     };
-                    let asked = response.retry_after_seconds.unwrap_or_default();
-                    wait = wait.max(Duration::from_secs(asked)).min(BACKOFF_LIMIT);
-                    if response.status == 429 {
+                    let seconds = response.retry_after_seconds.unwrap_or_default();
+                    wait = wait.max(Duration::from_secs(seconds)).min(BACKOFF_LIMIT);
+                    let is_limited = response.status == 429;
+                    if is_limited {
                         attempts = ATTEMPTS_WHEN_LIMITED;
                         self.pace.slow_down(wait);
                     }
+                    tracing::warn!(
+                        StripeThrottled = counted(is_limited),
+                        StripeErrors = counted(!is_limited),
+                        stripe.request = asked.shown(),
+                        stripe.request_id = response.request_id,
+                        status = response.status,
+                        reason = response.rate_limited_reason,
+                        "Stripe did not do what was asked"
+                    );
                 }
-                Err(error) => last = Error::Unavailable(error.to_string()),
+                Err(error) => {
+                    tracing::warn!(
+                        StripeErrors = 1_u64,
+                        stripe.request = asked.shown(),
+                        %error,
+                        "Stripe did not answer"
+                    );
+                    last = Error::Unavailable(error.to_string());
+                }
             }
             attempt += 1;
             if attempt < attempts {

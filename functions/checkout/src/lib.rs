@@ -17,6 +17,8 @@ use shared::request;
 use shared::secrets::{STRIPE_SECRET_KEY, Secrets};
 use shared::store::{Saved, Store, backoff};
 use shared::stripe::{Call, SessionStatus, Stripe};
+use shared::telemetry::{counted, milliseconds_since};
+use tokio::time::Instant;
 
 mod next;
 mod purchase;
@@ -42,6 +44,9 @@ struct Opened {
     session_id: SessionId,
     url: String,
     expires_at: Timestamp,
+    /// Opened by this request, not found open.
+    #[serde(skip)]
+    is_new: bool,
 }
 
 impl State {
@@ -59,7 +64,15 @@ impl State {
 
 /// Deals with one request.
 pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response<Body> {
-    match open(state, &request, now).await {
+    let begun = Instant::now();
+    let opened = open(state, &request, now).await;
+    tracing::info!(
+        CheckoutCreated = counted(opened.as_ref().is_ok_and(|opened| opened.is_new)),
+        CheckoutLatency = milliseconds_since(begun),
+        code = opened.as_ref().err().map(Problem::code),
+        "Checkout asked for"
+    );
+    match opened {
         Ok(opened) => request::ok(&opened),
         Err(problem) => problem.into_response(),
     }
@@ -71,6 +84,7 @@ async fn open(state: &State, request: &Request, now: Timestamp) -> Result<Opened
     let catalog = state.store.catalog(now).await?;
     let offer = wanted.resolve(&catalog, &state.urls)?;
     let invocation = request::invocation_id(request);
+    let mut is_new = false;
     for turn in 0..STEPS_MAX {
         let writer = format!("{invocation}.{turn}");
         let attempt = Attempt {
@@ -96,7 +110,11 @@ async fn open(state: &State, request: &Request, now: Timestamp) -> Result<Opened
             Step::OpenSession {
                 customer_id,
                 checkout,
-            } => attempt.open(account, &customer_id, checkout).await?,
+            } => {
+                let saved = attempt.open(account, &customer_id, checkout).await?;
+                is_new = saved == Saved::Saved;
+                saved
+            }
             Step::Return {
                 session,
                 expires_at,
@@ -105,6 +123,7 @@ async fn open(state: &State, request: &Request, now: Timestamp) -> Result<Opened
                     session_id: session.id,
                     url: session.url,
                     expires_at,
+                    is_new,
                 });
             }
         };

@@ -12,6 +12,8 @@ use shared::request;
 use shared::secrets::{STRIPE_SECRET_KEY, Secrets};
 use shared::store::Store;
 use shared::stripe::{Call, Stripe};
+use shared::telemetry::{counted, milliseconds_since};
+use tokio::time::Instant;
 
 /// What the function needs, made once when it starts.
 #[derive(Debug)]
@@ -49,7 +51,15 @@ impl State {
 
 /// Deals with one request.
 pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response<Body> {
-    match open(state, &request, now).await {
+    let begun = Instant::now();
+    let opened = open(state, &request, now).await;
+    tracing::info!(
+        PortalCreated = counted(opened.is_ok()),
+        PortalLatency = milliseconds_since(begun),
+        code = opened.as_ref().err().map(Problem::code),
+        "portal session asked for"
+    );
+    match opened {
         Ok(session) => request::ok(&session),
         Err(problem) => problem.into_response(),
     }

@@ -10,6 +10,8 @@ use shared::oidc::Authenticator;
 use shared::problem::Problem;
 use shared::request;
 use shared::store::Store;
+use shared::telemetry::milliseconds_since;
+use tokio::time::Instant;
 
 mod me;
 mod plans;
@@ -36,6 +38,7 @@ impl State {
 
 /// Deals with one request. A stage name before the path is API Gateway's and does not matter.
 pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response<Body> {
+    let begun = Instant::now();
     let path = request.raw_http_path();
     let answered = if path.ends_with("/api/user/me") {
         me(state, &request, now).await.map(|me| request::ok(&me))
@@ -44,6 +47,11 @@ pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response
     } else {
         Err(Problem::NotFound)
     };
+    tracing::info!(
+        ProfileLatency = milliseconds_since(begun),
+        code = answered.as_ref().err().map(Problem::code),
+        "profile read"
+    );
     answered.unwrap_or_else(Problem::into_response)
 }
 

@@ -1,4 +1,5 @@
-//! Runs on a schedule: tries pending events again when they are due.
+//! Runs on a schedule: tries pending events again when they are due, finds those that no delivery brought,
+//! and measures what waits.
 //!
 //! It walks the same way as `webhook`, `shared::process`, and may run beside it and beside itself.
 
@@ -13,6 +14,10 @@ use shared::process::{self, Answer, Context};
 use shared::secrets::{STRIPE_SECRET_KEY, Secrets};
 use shared::store::{self, Queue, Store};
 use shared::stripe::Stripe;
+use shared::telemetry::milliseconds_since;
+use tokio::time::Instant;
+
+mod missed;
 
 /// The most events that are read at once, and the most batches of them in one run.
 const BATCH: i32 = 25;
@@ -31,7 +36,7 @@ pub struct State {
 }
 
 /// What one run did.
-#[derive(Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Report {
     /// Events that are done with now.
     pub done: u32,
@@ -39,6 +44,8 @@ pub struct Report {
     pub pending: u32,
     /// Events that a person must look at, or whose customer nobody has claimed yet.
     pub parked: u32,
+    /// Events that changed something and that no delivery had brought.
+    pub missed: u32,
 }
 
 impl State {
@@ -60,6 +67,7 @@ pub async fn handle(
     invocation: &str,
     now: Timestamp,
 ) -> Result<Report, store::Error> {
+    let begun = Instant::now();
     let mut report = Report::default();
     let retries = async {
         for queue in [Queue::Pending, Queue::Unclaimed] {
@@ -72,12 +80,43 @@ pub async fn handle(
                 retry(state, &due, &attempt, now, &mut report).await?;
             }
         }
-        Ok(())
+        Ok::<(), store::Error>(())
     };
-    match tokio::time::timeout(TIME_LIMIT, retries).await {
-        Ok(ended) => ended.map(|()| report),
-        Err(_) => Ok(report),
+    // Out of time is no failure: the next run goes on.
+    if let Ok(ended) = tokio::time::timeout(TIME_LIMIT, retries).await {
+        ended?;
     }
+    let time_left = TIME_LIMIT.saturating_sub(begun.elapsed());
+    let compared = tokio::time::timeout(time_left, missed::compare(state, invocation, now));
+    match compared.await {
+        Ok(Ok(drift)) => report.missed = drift,
+        Ok(Err(error)) => tracing::warn!(%error, "Stripe's events could not be compared"),
+        Err(_) => tracing::warn!("there was no time to compare Stripe's events to the end"),
+    }
+    measure(state, report, now, begun).await?;
+    Ok(report)
+}
+
+/// What is still there when all was done that can be done now.
+async fn measure(
+    state: &State,
+    report: Report,
+    now: Timestamp,
+    begun: Instant,
+) -> Result<(), store::Error> {
+    let pending = state.store.waiting(Queue::Pending).await?;
+    let parked = state.store.waiting(Queue::Parked).await?;
+    let age = pending.oldest.map(|oldest| now.duration_since(oldest));
+    tracing::info!(
+        EventsRetried = u64::from(report.done + report.pending + report.parked),
+        EventsPending = pending.count,
+        EventsParked = parked.count,
+        Drift = report.missed,
+        PendingAge = age.map_or(0, |age| age.as_secs().max(0)),
+        ReconcileLatency = milliseconds_since(begun),
+        "scheduled run"
+    );
+    Ok(())
 }
 
 async fn retry(

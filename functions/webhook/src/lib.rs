@@ -66,7 +66,12 @@ pub async fn handle(state: &State, request: Request, now: Timestamp) -> Response
     let received = tokio::time::timeout(CALL_LIMIT, receive(state, &request, now)).await;
     match received.unwrap_or(Err(Problem::TryAgain)) {
         Ok(outcome) => request::ok(&Answered { outcome }),
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            if problem == Problem::TryAgain {
+                tracing::error!(WebhookFailed = 1_u64, "a delivery could not be kept");
+            }
+            problem.into_response()
+        }
     }
 }
 
@@ -89,7 +94,7 @@ async fn receive(state: &State, request: &Request, now: Timestamp) -> Result<Ans
         livemode: state.livemode,
     };
     let invocation = request::invocation_id(request);
-    let answer = match Envelope::parse(body) {
+    match Envelope::parse(body) {
         Ok(envelope) => {
             let delivery = Delivery {
                 envelope: &envelope,
@@ -97,22 +102,14 @@ async fn receive(state: &State, request: &Request, now: Timestamp) -> Result<Ans
                 invocation: &invocation,
                 now,
             };
-            let answer = process::process(context, delivery).await?;
-            tracing::info!(
-                stripe.event.id = %envelope.id,
-                stripe.event.r#type = envelope.r#type,
-                stripe.api_version = envelope.api_version,
-                outcome = ?answer,
-                "event received"
-            );
-            answer
+            Ok(process::process(context, delivery).await?)
         }
         Err(error) => {
-            tracing::error!(%error, "an authentic body is not an event and was parked");
-            process::park_unreadable(context, body, &error.to_string(), &invocation, now).await?
+            tracing::error!(%error, "an authentic body is not an event and is parked");
+            let why = error.to_string();
+            Ok(process::park_unreadable(context, body, &why, &invocation, now).await?)
         }
-    };
-    Ok(answer)
+    }
 }
 
 /// Refuses what Stripe did not sign. When nothing matches, the secrets are read again once: one of them
@@ -127,11 +124,11 @@ async fn verify(
     let (first, more) = (headers.next(), headers.next());
     let header = first.filter(|_| more.is_none()).map(http_value);
     let mut verified = signature::verify(header, body, &signing_secrets(state, now).await?, now);
-    if verified == Err(signature::Error::Mismatch) && state.secrets.forget(now).await {
+    if verified == Err(signature::Error::Mismatch) && state.secrets.doubt(now).await {
         verified = signature::verify(header, body, &signing_secrets(state, now).await?, now);
     }
     verified.map_err(|error| {
-        tracing::warn!(reason = %error, "webhook refused");
+        tracing::warn!(SignatureFailed = 1_u64, reason = %error, "webhook refused");
         Problem::InvalidSignature
     })
 }
@@ -140,13 +137,16 @@ async fn verify(
 async fn authenticate(state: &State, request: &Request, now: Timestamp) -> Result<(), Problem> {
     let shown = request::bearer(request).ok_or(Problem::Unauthenticated)?;
     let mut known = is_internal(state, shown, now).await?;
-    if !known && state.secrets.forget(now).await {
+    if !known && state.secrets.doubt(now).await {
         known = is_internal(state, shown, now).await?;
     }
     if known {
         return Ok(());
     }
-    tracing::warn!("an internal delivery showed no valid secret");
+    tracing::warn!(
+        AccessDenied = 1_u64,
+        "an internal delivery showed no valid secret"
+    );
     Err(Problem::Unauthenticated)
 }
 

@@ -11,9 +11,10 @@ use shared::telemetry;
     reason = "a main.rs reads the environment and the clock"
 )]
 async fn main() -> Result<(), Error> {
-    telemetry::init();
     let environment: Environment = std::env::vars().collect();
-    let state = webhook::State::new(&environment, HttpClient::new())
+    telemetry::init(&environment, jiff::Timestamp::now);
+    let state = HttpClient::deployed(&environment)
+        .and_then(|http| webhook::State::new(&environment, http))
         .inspect_err(|error| tracing::error!(%error, "the function does not start"))?;
     let state = &state;
     run(service_fn(move |request: Request| async move {

@@ -3,7 +3,9 @@
 //! The waits and how often an event is tried are here.
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
+use super::report::report;
 use super::{Answer, Context, Delivery, PutOff, done};
 use crate::ids::{CustomerId, EventId};
 use crate::store::{self, Committed, Marker, Outcome, Queue};
@@ -44,7 +46,9 @@ pub async fn park_unreadable(
         due_at: now,
         attempts: 1,
     };
-    keep(context, &id, marker, body, place).await
+    let begun = Instant::now();
+    let kept = keep(context, &id, marker, body, place).await;
+    kept.inspect(|answer| report(*answer, None, begun))
 }
 
 /// Keeps an event for a person to look at.

@@ -188,7 +188,7 @@ impl Store {
         }
     }
 
-    async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, Error> {
+    pub(super) async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, Error> {
         let mut wanted: Vec<Item> = keys.iter().map(Key::attributes).collect();
         let mut items = Vec::new();
         for attempt in 0..BATCH_ATTEMPTS {

@@ -74,6 +74,11 @@ impl Key {
         Self::new("CATALOG".to_owned(), "CATALOG")
     }
 
+    /// Until when Stripe's list of events was compared.
+    pub(super) fn compared() -> Self {
+        Self::new("RECONCILE".to_owned(), "COMPARED")
+    }
+
     pub(super) fn attributes(&self) -> Item {
         HashMap::from([
             ("pk".to_owned(), AttributeValue::S(self.pk.clone())),

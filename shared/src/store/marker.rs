@@ -48,6 +48,15 @@ pub enum Queue {
     Unclaimed,
 }
 
+/// What waits in a queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Waiting {
+    /// How many events.
+    pub count: usize,
+    /// When Stripe created the oldest of them.
+    pub oldest: Option<Timestamp>,
+}
+
 impl Queue {
     /// The key of the index under which the events of this queue are found.
     pub(super) fn status_key(self) -> &'static str {
@@ -222,6 +231,29 @@ impl Store {
             .iter()
             .filter_map(Key::event_id)
             .collect())
+    }
+
+    /// What waits in a queue, due or not. Of more than fits one answer, some ten thousand, the first.
+    pub async fn waiting(&self, queue: Queue) -> Result<Waiting, Error> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(STATUS_INDEX)
+            .key_condition_expression("status_key = :queue")
+            .expression_attribute_values(":queue", AttributeValue::S(queue.status_key().to_owned()))
+            .send()
+            .await
+            .map_err(|error| unavailable(&error))?;
+        let events = answer.items.unwrap_or_default();
+        let created = events.iter().filter_map(|event| {
+            let seconds = event.get("created")?.as_n().ok()?.parse().ok()?;
+            Timestamp::from_second(seconds).ok()
+        });
+        Ok(Waiting {
+            oldest: created.min(),
+            count: events.len(),
+        })
     }
 
     /// Records an event that changes nothing else.

@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::types::{
 
 use super::{Error, unavailable};
 
-/// The sparse index: subscriptions by status, pending and parked events by due time.
+/// The sparse index: subscriptions by status, pending and parked events by due time. Beside the keys it
+/// holds when Stripe created an event.
 pub const STATUS_INDEX: &str = "by_status";
 
 /// Creates the table unless it is there.
@@ -31,7 +32,8 @@ pub async fn ensure(client: &Client, table: &str) -> Result<(), Error> {
                 .set_key_schema(Some(key_schema("status_key", "due_at")?))
                 .projection(
                     Projection::builder()
-                        .projection_type(ProjectionType::KeysOnly)
+                        .projection_type(ProjectionType::Include)
+                        .non_key_attributes("created")
                         .build(),
                 )
                 .build()

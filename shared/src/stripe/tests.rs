@@ -118,6 +118,8 @@ fn stripe_itself_says_whether_another_attempt_is_worth_it() {
         body: vec![],
         retry_after_seconds: None,
         should_retry,
+        request_id: None,
+        rate_limited_reason: None,
     };
     for (status, should_retry, expected) in [
         (200, None, false),

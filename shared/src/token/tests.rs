@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 
 mod keys;
+mod providers;
 
 const NOW: i64 = 1_790_000_000;
 

@@ -58,8 +58,7 @@ pub async fn dev(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let stack = start(options).await?;
-    let variables = stack.variables();
-    env_file::write(env_file, &variables)?;
+    let written = env_file::write(env_file, &stack.variables(), stack.environment())?;
     let printed = out
         .write_all(announcement(&stack, env_file).as_bytes())
         .and_then(|()| out.flush());
@@ -67,7 +66,7 @@ pub async fn dev(
         stop.await;
     }
     stack.stop().await;
-    env_file::remove(env_file, &variables);
+    drop(written);
     Ok(printed?)
 }
 

@@ -23,13 +23,51 @@ pub fn merged(
     process: Vec<(String, String)>,
     env_file: Option<&Path>,
 ) -> Result<Environment, env_file::Error> {
-    let default = crate::dev::default_env_file();
-    let read = env_file::read_all(env_file.unwrap_or(&default));
-    let file = match (read, env_file) {
-        (Err(env_file::Error::Missing(_)), None) => Vec::new(),
-        (read, _) => read?,
+    Ok(merge(process, of_file(env_file)?))
+}
+
+/// The same for a command that works with Stripe and uses no table: what the file says of AWS is left out, so that
+/// a secret of an account is never looked for with the file's dummies.
+///
+/// # Errors
+/// When a file that was named is not there, or a file cannot be read.
+pub fn merged_without_table(
+    process: Vec<(String, String)>,
+    env_file: Option<&Path>,
+) -> Result<Environment, env_file::Error> {
+    Ok(merge_without_table(process, of_file(env_file)?))
+}
+
+/// Which Stripe a command works with, as a person reads it.
+pub fn stripe_of(environment: &Environment) -> String {
+    if let Some(base) = environment.get("STRIPE_API_BASE") {
+        return base.to_owned();
+    }
+    let key = environment.get("STRIPE_SECRET_KEY").unwrap_or_default();
+    let mode = if key.contains("_live_") {
+        ", live mode"
+    } else if key.contains("_test_") {
+        ", test mode"
+    } else {
+        ""
     };
-    Ok(merge(process, file))
+    format!("itself{mode}")
+}
+
+fn of_file(env_file: Option<&Path>) -> Result<Vec<(String, String)>, env_file::Error> {
+    let default = crate::dev::default_env_file();
+    match (env_file::read_all(env_file.unwrap_or(&default)), env_file) {
+        (Err(env_file::Error::Missing(_)), None) => Ok(Vec::new()),
+        (read, _) => read,
+    }
+}
+
+fn merge_without_table(
+    process: Vec<(String, String)>,
+    mut file: Vec<(String, String)>,
+) -> Environment {
+    file.retain(|(name, _)| name != "TABLE_NAME" && !name.starts_with("AWS_"));
+    merge(process, file)
 }
 
 fn merge(process: Vec<(String, String)>, file: Vec<(String, String)>) -> Environment {
@@ -100,6 +138,21 @@ mod tests {
         assert_eq!(merged.get("AWS_ENDPOINT_URL_DYNAMODB"), None);
         assert_eq!(merged.get("AWS_REGION"), None);
         assert_eq!(merged.get("LIVEMODE"), Some("true"));
+    }
+
+    #[test]
+    fn without_a_table_the_file_says_nothing_of_aws() {
+        let merged = merge_without_table(pairs(&[("AWS_REGION", "eu-west-1")]), file());
+        assert_eq!(merged.get("AWS_REGION"), Some("eu-west-1"));
+        assert_eq!(merged.get("AWS_ENDPOINT_URL_DYNAMODB"), None);
+        assert_eq!(merged.get("TABLE_NAME"), None);
+        assert_eq!(merged.get("STRIPE_SECRET_KEY"), Some("sk_test_file"));
+    }
+
+    #[test]
+    fn it_says_which_stripe() {
+        let live = [("STRIPE_SECRET_KEY".to_owned(), "sk_live_1".to_owned())];
+        assert_eq!(stripe_of(&live.into_iter().collect()), "itself, live mode");
     }
 
     #[test]

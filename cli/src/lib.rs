@@ -9,3 +9,4 @@ pub mod environment;
 pub mod sign;
 pub mod start;
 pub mod token;
+pub mod webhook_endpoint;

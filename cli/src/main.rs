@@ -1,16 +1,19 @@
 //! The `tollgate` command: reads arguments and environment, runs one command, prints.
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use local::cors::Cors;
-use local::listeners::Ports;
+use local::functions::deploy_with_everything;
+use local::listeners::{LOCALHOST, Ports};
 use local::stack::{Options, SCHEDULE};
 use local::stripe::Stripe;
 use shared::config::Environment;
 use tollgate::catalog::command::{Mode, check, sync};
+use tollgate::webhook_endpoint::command as webhook_endpoint;
 use tollgate::{demo, dev, environment, sign, start, token};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
@@ -34,6 +37,9 @@ enum Command {
     /// Work with catalog.toml: what is sold
     #[command(subcommand)]
     Catalog(CatalogCommand),
+    /// Where Stripe sends events: make it, correct it, replace it
+    #[command(subcommand)]
+    WebhookEndpoint(WebhookEndpointCommand),
     /// Print the Stripe-Signature header of the payload on standard input
     Sign(SignArguments),
 }
@@ -48,6 +54,46 @@ enum CatalogCommand {
         #[arg(long, value_name = "PATH", default_value = start::CATALOG_FILE)]
         file: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum WebhookEndpointCommand {
+    /// Show what differs at Stripe, then create or update the endpoint; a new signing secret goes to --secret-arn, or
+    /// alone to standard output
+    Sync(EndpointArguments),
+    /// Switch off an endpoint that another has taken over from, unless Stripe still owes events through it
+    Retire(RetireArguments),
+}
+
+#[derive(clap::Args)]
+struct EndpointArguments {
+    /// Where the webhook function listens: https://…/api/webhooks/stripe
+    #[arg(long)]
+    url: String,
+    /// The secret in Secrets Manager whose member STRIPE_WEBHOOK_SECRET receives the signing secret
+    #[arg(long, value_name = "ARN")]
+    secret_arn: Option<String>,
+    /// Make one more endpoint beside the one that is there: for our API version, or for a new signing secret
+    #[arg(long)]
+    replace: bool,
+    /// Show the difference and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// File whose NAME=value lines stand for what the environment does not say [default: .tollgate/dev.env, if there]
+    #[arg(long, value_name = "PATH")]
+    env_file: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct RetireArguments {
+    /// The endpoint's id, we_…
+    endpoint: String,
+    /// Say what would be done and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// File whose NAME=value lines stand for what the environment does not say [default: .tollgate/dev.env, if there]
+    #[arg(long, value_name = "PATH")]
+    env_file: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -84,6 +130,9 @@ struct DevArguments {
     /// Take free ports instead of 3000, 8000, 9000 and 12111
     #[arg(long)]
     free_ports: bool,
+    /// Address to listen at; 0.0.0.0 lets containers in, and everybody else on the network: it gives tokens to anyone
+    #[arg(long, value_name = "ADDRESS", default_value_t = LOCALHOST)]
+    listen: IpAddr,
     /// File that receives addresses and values as NAME=value lines
     #[arg(long, value_name = "PATH", default_value_os_t = dev::default_env_file())]
     env_file: PathBuf,
@@ -115,6 +164,12 @@ async fn main() -> ExitCode {
         Command::Catalog(CatalogCommand::Check { file }) => {
             check(&file, &mut io::stdout()).map_err(Into::into)
         }
+        Command::WebhookEndpoint(WebhookEndpointCommand::Sync(arguments)) => {
+            run_endpoint_sync(arguments).await
+        }
+        Command::WebhookEndpoint(WebhookEndpointCommand::Retire(arguments)) => {
+            run_retire(arguments).await
+        }
         Command::Sign(arguments) => run_sign(arguments).await,
     };
     match ended {
@@ -131,6 +186,7 @@ async fn run_dev(arguments: DevArguments) -> Ended {
     let allowed_urls = environment.get("ALLOWED_URLS").unwrap_or_default();
     let stripe = Stripe::from_environment(&environment)?;
     let options = Options {
+        host: arguments.listen,
         ports: if arguments.free_ports {
             Ports::FREE
         } else {
@@ -141,6 +197,7 @@ async fn run_dev(arguments: DevArguments) -> Ended {
         cors: Cors::default(),
         allowed_urls: list(allowed_urls),
         schedule: Some(SCHEDULE),
+        deploy: deploy_with_everything(),
         record: environment
             .get("TOLLGATE_SANDBOX_RECORD")
             .map(PathBuf::from),
@@ -164,13 +221,33 @@ fn list(comma_separated: &str) -> Vec<String> {
 
 async fn run_sync(arguments: SyncArguments) -> Ended {
     let environment = environment::merged(process_variables(), arguments.env_file.as_deref())?;
-    let mode = if arguments.dry_run {
-        Mode::DryRun
-    } else {
-        Mode::Apply
-    };
+    let mode = mode(arguments.dry_run);
     let out = &mut io::stdout();
     Ok(sync(&arguments.file, &environment, mode, now(), out).await?)
+}
+
+fn mode(dry_run: bool) -> Mode {
+    if dry_run { Mode::DryRun } else { Mode::Apply }
+}
+
+async fn run_endpoint_sync(arguments: EndpointArguments) -> Ended {
+    let environment =
+        environment::merged_without_table(process_variables(), arguments.env_file.as_deref())?;
+    let asked = webhook_endpoint::Asked {
+        url: &arguments.url,
+        secret_arn: arguments.secret_arn.as_deref(),
+        replace: arguments.replace,
+    };
+    let mode = mode(arguments.dry_run);
+    let (talk, out) = (&mut io::stderr(), &mut io::stdout());
+    Ok(webhook_endpoint::sync(&asked, &environment, mode, now(), talk, out).await?)
+}
+
+async fn run_retire(arguments: RetireArguments) -> Ended {
+    let environment =
+        environment::merged_without_table(process_variables(), arguments.env_file.as_deref())?;
+    let (id, mode) = (&arguments.endpoint, mode(arguments.dry_run));
+    Ok(webhook_endpoint::retire(id, &environment, mode, now(), &mut io::stderr()).await?)
 }
 
 async fn run_sign(arguments: SignArguments) -> Ended {

@@ -1,7 +1,9 @@
-//! `dev.env`: what the running local stack is reached by, for scripts, `sam local` and other terminals.
+//! `dev.env`: what the running local stack is reached by, for scripts and other terminals; and `sam.json`,
+//! the functions' environment beside it, for `sam local --env-vars`.
 //!
-//! `NAME=value` lines without quotes, so that a shell can source it and other tools can read it.
+//! `dev.env` is `NAME=value` lines without quotes, so that a shell can source it and other tools can read it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,17 +34,58 @@ pub enum Error {
     },
 }
 
-/// Writes the file, all of it or nothing.
+/// The files of a running stack; dropped, they are removed.
+#[derive(Debug)]
+pub struct Written(Vec<(PathBuf, String)>);
+
+/// Writes both files, each all of it or nothing.
 ///
 /// # Errors
-/// When it cannot be written.
-pub fn write(path: &Path, variables: &[(String, String)]) -> Result<(), data::Error> {
-    data::write_private(path, render(variables).as_bytes())
+/// When one cannot be written.
+pub fn write(
+    path: &Path,
+    variables: &[(String, String)],
+    environment: &[(String, String)],
+) -> Result<Written, data::Error> {
+    let mut written = Written(Vec::new());
+    for (path, contents) in [
+        (sam_file(path), render_for_sam(environment)),
+        // The last, because who waits for it starts then.
+        (path.to_owned(), render(variables)),
+    ] {
+        data::write_private(&path, contents.as_bytes())?;
+        written.0.push((path, contents));
+    }
+    Ok(written)
 }
 
-/// Removes the file when what it names has stopped, unless another stack has written it since.
-pub fn remove(path: &Path, variables: &[(String, String)]) {
-    let is_ours = fs::read_to_string(path).is_ok_and(|contents| contents == render(variables));
+/// Where the file for `sam local` is, given `dev.env`.
+pub fn sam_file(path: &Path) -> PathBuf {
+    path.with_file_name("sam.json")
+}
+
+/// <https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/serverless-sam-cli-using-invoke.html>
+fn render_for_sam(environment: &[(String, String)]) -> String {
+    let variables = environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    // The secrets are plain variables here.
+    let variables = variables.chain([("SECRETS_ARN", "")]);
+    let variables: BTreeMap<&str, &str> = variables.collect();
+    serde_json::json!({"Parameters": variables}).to_string()
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for (path, contents) in &self.0 {
+            remove(path, contents);
+        }
+    }
+}
+
+/// Removes a file when what it names has stopped, unless another stack has written it since.
+fn remove(path: &Path, written: &str) {
+    let is_ours = fs::read_to_string(path).is_ok_and(|contents| contents == written);
     if is_ours && let Err(error) = fs::remove_file(path) {
         tracing::warn!(%error, path = %path.display(), "the file of a stopped stack could not be removed");
     }
@@ -115,6 +158,10 @@ mod tests {
         assert_eq!(find(&contents, "C"), None);
         let all: Vec<_> = assignments(&contents).collect();
         assert_eq!(all, [("A", "http://localhost:1"), ("B", "x=y")]);
+        let for_sam: serde_json::Value = serde_json::from_str(&render_for_sam(&variables)).unwrap();
+        let expected =
+            serde_json::json!({"A": "http://localhost:1", "B": "x=y", "SECRETS_ARN": ""});
+        assert_eq!(for_sam["Parameters"], expected);
     }
 
     #[test]

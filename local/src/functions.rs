@@ -3,6 +3,8 @@
 //! A function is added here by a row in [`ROUTES`], a field in [`Functions`] and an arm in
 //! [`Functions::handle`]. No function's work is done here.
 
+use std::sync::Arc;
+
 use http::Method;
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response};
@@ -82,6 +84,17 @@ impl Route {
     }
 }
 
+/// How a function, by its name, is deployed: what it gets of the stack's environment, and its connections
+/// to everything outside.
+pub type Deploy =
+    Arc<dyn Fn(&'static str, &Environment) -> (Environment, HttpClient) + Send + Sync>;
+
+/// Every function gets everything, and all share one client.
+pub fn deploy_with_everything() -> Deploy {
+    let client = HttpClient::new();
+    Arc::new(move |_function, environment| (environment.clone(), client.clone()))
+}
+
 /// The state of every function, made once, as a warm Lambda keeps it.
 pub struct Functions {
     checkout: checkout::State,
@@ -92,18 +105,22 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// Starts every function with the same environment.
+    /// Starts every function.
     ///
     /// # Errors
     /// When a function does not start with this environment; it names the variable.
-    pub fn new(environment: &Environment) -> Result<Self, Error> {
-        let http = HttpClient::new();
+    pub fn new(environment: &Environment, deploy: &Deploy) -> Result<Self, Error> {
+        let (of_checkout, checkout) = deploy("checkout", environment);
+        let (of_portal, portal) = deploy("portal", environment);
+        let (of_profile, profile) = deploy("profile", environment);
+        let (of_reconcile, reconcile) = deploy("reconcile", environment);
+        let (of_webhook, webhook) = deploy("webhook", environment);
         Ok(Self {
-            checkout: checkout::State::new(environment, http.clone())?,
-            portal: portal::State::new(environment, http.clone())?,
-            profile: profile::State::new(environment, http.clone())?,
-            reconcile: reconcile::State::new(environment, http.clone())?,
-            webhook: webhook::State::new(environment, http)?,
+            checkout: checkout::State::new(&of_checkout, checkout)?,
+            portal: portal::State::new(&of_portal, portal)?,
+            profile: profile::State::new(&of_profile, profile)?,
+            reconcile: reconcile::State::new(&of_reconcile, reconcile)?,
+            webhook: webhook::State::new(&of_webhook, webhook)?,
         })
     }
 

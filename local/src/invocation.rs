@@ -17,6 +17,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Context, LambdaEvent, Request, Service, service_fn};
 use serde::Deserialize;
 use serde_json::Value;
+use tracing::Instrument;
 
 /// API Gateway waits this long for a function.
 /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html>
@@ -83,7 +84,9 @@ where
         return Err(Error::EventTooLong);
     }
     let context = context(request_id, now);
-    let task = tokio::spawn(async move { run(&event, context, handler).await });
+    // The span that Lambda's runtime makes: its id joins the lines of one invocation.
+    let span = tracing::info_span!("Lambda runtime invoke", requestId = request_id);
+    let task = tokio::spawn(async move { run(&event, context, handler).await }.instrument(span));
     let ended = tokio::time::timeout(INTEGRATION_TIMEOUT, task)
         .await
         .map_err(|_elapsed| Error::TimedOut)?;

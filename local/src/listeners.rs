@@ -1,15 +1,22 @@
-//! Where a stack listens: all ports are bound before anything starts, on this machine only.
+//! Where a stack listens: all ports are bound before anything starts, for this machine only unless told
+//! otherwise.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use tokio::net::TcpListener;
 
 use crate::stripe::Stripe;
 
+/// Only this machine reaches it: the issuer gives tokens to anybody.
+pub const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
 /// A port cannot be listened at.
 #[derive(Debug, thiserror::Error)]
-#[error("port {port} for {part} cannot be used ({source}): stop what uses it, or add --free-ports")]
+#[error(
+    "port {port} of {host} for {part} cannot be used ({source}): stop what uses it, or add --free-ports"
+)]
 pub struct Error {
+    host: IpAddr,
     port: u16,
     part: &'static str,
     source: std::io::Error,
@@ -66,13 +73,13 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    pub(crate) async fn bind(ports: Ports, stripe: &Stripe) -> Result<Self, Error> {
+    pub(crate) async fn bind(host: IpAddr, ports: Ports, stripe: &Stripe) -> Result<Self, Error> {
         Ok(Self {
-            gateway: bind("the API gateway", ports.gateway).await?,
-            dynamodb: bind("DynamoDB", ports.dynamodb).await?,
-            issuer: bind("the issuer", ports.issuer).await?,
+            gateway: bind("the API gateway", host, ports.gateway).await?,
+            dynamodb: bind("DynamoDB", host, ports.dynamodb).await?,
+            issuer: bind("the issuer", host, ports.issuer).await?,
             sandbox: match stripe {
-                Stripe::Sandbox => Some(bind("the Stripe sandbox", ports.sandbox).await?),
+                Stripe::Sandbox => Some(bind("the Stripe sandbox", host, ports.sandbox).await?),
                 Stripe::TestMode { .. } => None,
             },
         })
@@ -92,15 +99,19 @@ impl Listeners {
     }
 }
 
-async fn bind(part: &'static str, port: u16) -> Result<TcpListener, Error> {
-    // Only this machine may reach it: the issuer gives tokens to anybody.
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await
-        .map_err(|source| Error { port, part, source })
+async fn bind(part: &'static str, host: IpAddr, port: u16) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind((host, port)).await;
+    bound.map_err(|source| Error {
+        host,
+        port,
+        part,
+        source,
+    })
 }
 
 fn address(part: &'static str, listener: &TcpListener) -> Result<String, Error> {
     let address = listener.local_addr().map_err(|source| Error {
+        host: LOCALHOST,
         port: 0,
         part,
         source,

@@ -7,6 +7,7 @@ mod servers;
 mod variables;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +24,10 @@ use crate::clock::Clock;
 use crate::cors::Cors;
 use crate::data::{self, Data, Directory};
 use crate::dynamodb::{self, TABLE_NAME};
-use crate::functions::Functions;
+use crate::functions::{Deploy, Functions, deploy_with_everything};
 use crate::gateway::Gateway;
 use crate::issuer::{self, Issuer};
-use crate::listeners::{self, Addresses, Listeners, Ports};
+use crate::listeners::{self, Addresses, LOCALHOST, Listeners, Ports};
 use crate::page;
 use crate::stripe::Stripe;
 
@@ -36,7 +37,9 @@ pub const SCHEDULE: Duration = Duration::from_secs(5);
 /// How a stack is started.
 #[derive(Clone)]
 pub struct Options {
-    /// Where to listen.
+    /// The address to listen at, `LOCALHOST` unless containers are to reach the parts.
+    pub host: IpAddr,
+    /// The ports to listen at.
     pub ports: Ports,
     /// Directory that keeps the data; without it everything is in memory.
     pub data: Option<PathBuf>,
@@ -48,6 +51,8 @@ pub struct Options {
     pub allowed_urls: Vec<String>,
     /// How often the scheduled functions run; never, for a test that runs them itself.
     pub schedule: Option<Duration>,
+    /// How the functions are deployed.
+    pub deploy: Deploy,
     /// Directory that receives the sandbox's requests, objects and events, to be judged by Stripe's schema.
     pub record: Option<PathBuf>,
 }
@@ -56,12 +61,14 @@ impl Options {
     /// Free ports, data in memory, the Stripe sandbox: what a test starts.
     pub fn ephemeral() -> Self {
         Self {
+            host: LOCALHOST,
             ports: Ports::FREE,
             data: None,
             stripe: Stripe::Sandbox,
             cors: Cors::default(),
             allowed_urls: Vec::new(),
             schedule: Some(SCHEDULE),
+            deploy: deploy_with_everything(),
             record: None,
         }
     }
@@ -126,7 +133,7 @@ impl Stack {
     /// # Errors
     /// When a part does not start; what had started is stopped.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        let listeners = Listeners::bind(options.ports, &options.stripe).await?;
+        let listeners = Listeners::bind(options.host, options.ports, &options.stripe).await?;
         let addresses = listeners.addresses()?;
         let data = match &options.data {
             Some(path) => Data::Directory(Directory::open(path)?),
@@ -144,7 +151,7 @@ impl Stack {
         let (issuer, data) = open_issuer(addresses.issuer.clone(), clock.clone(), data).await?;
         let variables = environment(&addresses, &secrets, &options);
         let environment: Environment = variables.iter().cloned().collect();
-        let functions = Arc::new(Functions::new(&environment)?);
+        let functions = Arc::new(Functions::new(&environment, &options.deploy)?);
         let gateway = Gateway {
             functions: Arc::clone(&functions),
             clock: clock.clone(),

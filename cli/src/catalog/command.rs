@@ -10,6 +10,7 @@ use shared::config::Environment;
 use shared::http::HttpClient;
 
 use super::{Sync, products};
+use crate::environment::stripe_of;
 
 /// What keeps the command from its end.
 #[derive(Debug, thiserror::Error)]
@@ -124,21 +125,6 @@ fn read(file: &Path) -> Result<Definition, Error> {
     })
 }
 
-fn stripe_of(environment: &Environment) -> String {
-    if let Some(base) = environment.get("STRIPE_API_BASE") {
-        return base.to_owned();
-    }
-    let key = environment.get("STRIPE_SECRET_KEY").unwrap_or_default();
-    let mode = if key.contains("_live_") {
-        ", live mode"
-    } else if key.contains("_test_") {
-        ", test mode"
-    } else {
-        ""
-    };
-    format!("itself{mode}")
-}
-
 fn table_of(environment: &Environment) -> String {
     let name = environment.get("TABLE_NAME").unwrap_or_default();
     match environment.get("AWS_ENDPOINT_URL_DYNAMODB") {
@@ -210,7 +196,8 @@ mod tests {
         let mut out = Vec::new();
         let missing = check(Path::new("no.toml"), &mut out).unwrap_err();
         assert!(missing.to_string().starts_with("no.toml cannot be read"));
-        let (file, nothing) = (shipped(), Environment::default());
+        let mode = [("LIVEMODE".to_owned(), "false".to_owned())];
+        let (file, nothing): (_, Environment) = (shipped(), mode.into_iter().collect());
         let error = sync(
             &file,
             &nothing,
@@ -224,8 +211,6 @@ mod tests {
 
     #[test]
     fn it_says_where_it_goes() {
-        let live = [("STRIPE_SECRET_KEY".to_owned(), "sk_live_1".to_owned())];
-        assert_eq!(stripe_of(&live.into_iter().collect()), "itself, live mode");
         let table = [("TABLE_NAME", "tollgate"), ("AWS_REGION", "eu-west-1")];
         let table = table.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(

@@ -214,6 +214,15 @@ pub(crate) async fn settle(sandbox: &Sandbox, timeout: Duration) -> bool {
     tokio::time::timeout(timeout, settled).await.is_ok()
 }
 
+/// How many deliveries of the event with that sequence number are owed over HTTP; one before anybody has looked at it.
+pub(crate) fn owed(world: &World, seq: u64) -> usize {
+    let taken = world.kv_get(CURSOR).and_then(Value::as_u64);
+    if seq > taken.unwrap_or_default() {
+        return 1;
+    }
+    world.kv_scan(&job::prefix_of(seq)).len()
+}
+
 /// Whether the default receiver gets webhooks from here.
 pub(crate) fn is_enabled(sandbox: &Sandbox) -> bool {
     sandbox.world().kv_get(SWITCHED_OFF).is_none()

@@ -159,6 +159,11 @@ impl World {
         self.events.get(self.event_numbers.get(id)?)
     }
 
+    /// The sequence number of an event.
+    pub(crate) fn event_number(&self, id: &str) -> Option<u64> {
+        self.event_numbers.get(id).copied()
+    }
+
     /// The sequence number of the newest event, zero when there is none.
     pub fn newest_event(&self) -> u64 {
         self.events.last_key_value().map_or(0, |(seq, _)| *seq)

@@ -107,7 +107,7 @@ async fn attempt(sandbox: Sandbox, client: reqwest::Client, job: Job) {
         return finish(&sandbox, Some((job, WITHOUT_TARGET)));
     }
     let Some(letter) = letter(&sandbox, &job) else {
-        // The endpoint was deleted, or the session has ended.
+        // The endpoint was deleted or switched off, or the session has ended.
         sandbox.world().kv_delete(&job.key());
         return finish(&sandbox, None);
     };

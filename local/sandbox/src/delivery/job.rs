@@ -24,6 +24,11 @@ const RETRY_SECONDS: i64 = 3 * 24 * 60 * 60;
 const FIRST_RETRY_SECONDS: u64 = 1;
 const LAST_RETRY_SECONDS: u64 = 64;
 
+/// Prefix of the keys of an event's jobs.
+pub(super) fn prefix_of(seq: u64) -> String {
+    format!("{PREFIX}{seq:012}/")
+}
+
 /// What of an answer's body is kept.
 const KEPT_CHARACTERS: usize = 2_000;
 
@@ -83,7 +88,7 @@ impl Job {
     }
 
     pub(crate) fn key(&self) -> String {
-        format!("{PREFIX}{:012}/{}/{}", self.seq, self.target, self.copy)
+        format!("{}{}/{}", prefix_of(self.seq), self.target, self.copy)
     }
 
     /// The session of the Stripe CLI that this is for.

@@ -23,8 +23,7 @@ pub(super) fn receivers(sandbox: &Sandbox, world: &World, event_type: &str) -> V
     let endpoints = endpoints
         .iter()
         .rev()
-        .filter(|endpoint| endpoint.text("status") != "disabled");
-    let endpoints = endpoints.filter_map(|endpoint| target(sandbox, world, endpoint.text("id")));
+        .filter_map(|endpoint| target(sandbox, world, endpoint.text("id")));
     let endpoints = endpoints
         .filter(|target| target.wants(event_type))
         .map(|target| target.id);
@@ -49,7 +48,8 @@ fn default_is_expected(sandbox: &Sandbox, world: &World) -> bool {
     world.kv_get(SWITCHED_OFF).is_none() && (sandbox.webhook().is_some() || comes_back)
 }
 
-/// A receiver by its id; `None` when it is gone.
+/// A receiver by its id; `None` when it is gone or switched off, which ends its retries too:
+/// <https://docs.stripe.com/webhooks#disable>.
 pub(super) fn target(sandbox: &Sandbox, world: &World, id: &str) -> Option<Target> {
     if id == DEFAULT_TARGET {
         let webhook = sandbox.webhook()?;
@@ -62,6 +62,9 @@ pub(super) fn target(sandbox: &Sandbox, world: &World, id: &str) -> Option<Targe
         });
     }
     let endpoint = world.object(id)?;
+    if endpoint.text("status") == "disabled" {
+        return None;
+    }
     let version = endpoint.text("api_version");
     let enabled = endpoint
         .items("enabled_events")

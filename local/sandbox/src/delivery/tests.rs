@@ -271,3 +271,46 @@ async fn settling_takes_no_longer_than_asked() {
     set_enabled(&sandbox, false);
     task.abort();
 }
+
+#[tokio::test]
+async fn an_event_is_owed_until_it_is_delivered_and_a_disabled_endpoint_is_owed_nothing() {
+    let sandbox = sandbox(None);
+    let task = dispatch::start(&sandbox);
+    let (endpoint, its_target) = Receiver::start(usize::MAX).await;
+    let params = json!({"url": its_target.url, "enabled_events": ["customer.created"], "api_version": "2024-06-20"});
+    let made = sandbox
+        .world()
+        .call("POST", "/v1/webhook_endpoints", &params)
+        .unwrap();
+    let event = emit(&sandbox, "cus_1");
+    let owed = |sandbox: &Sandbox| {
+        let undelivered = json!({"delivery_success": false});
+        let listed = sandbox
+            .world()
+            .call("GET", "/v1/events", &undelivered)
+            .unwrap();
+        let events = listed.items("data").iter();
+        events
+            .map(|event| (event.text("id").to_owned(), event.int("pending_webhooks")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        owed(&sandbox),
+        [(event.clone(), 1)],
+        "nobody has looked at it"
+    );
+    assert!(!settle(&sandbox, Duration::from_millis(50)).await);
+    assert_eq!(owed(&sandbox), [(event.clone(), 1)], "it was refused");
+    assert_eq!(endpoint.events()[0].text("api_version"), "2024-06-20");
+    let its_path = format!("/v1/webhook_endpoints/{}", made.text("id"));
+    sandbox
+        .world()
+        .call("POST", &its_path, &json!({"disabled": true}))
+        .unwrap();
+    assert!(settle(&sandbox, LONG).await, "its retries have ended");
+    assert_eq!(owed(&sandbox), []);
+    emit(&sandbox, "cus_2");
+    assert!(settle(&sandbox, LONG).await);
+    assert!(endpoint.ids().iter().all(|id| *id == event));
+    task.abort();
+}

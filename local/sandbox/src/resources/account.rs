@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::delivery;
 use crate::error::ApiError;
 use crate::json::Fields;
 use crate::resources::{Route, lists};
@@ -42,11 +43,12 @@ pub(crate) fn events(
     params: &Value,
 ) -> Result<Value, ApiError> {
     if route.1 != "events" {
-        return world
-            .event(id)
-            .cloned()
-            .ok_or_else(|| ApiError::missing("event", id, "id"));
+        let event = world.event(id).cloned();
+        let mut event = event.ok_or_else(|| ApiError::missing("event", id, "id"))?;
+        show_owed(world, &mut event);
+        return Ok(event);
     }
+    let delivered = params.get("delivery_success").and_then(Value::as_bool);
     let wanted = |event: &&Value| {
         let kind = event.text("type");
         let types = params.items("types");
@@ -56,9 +58,27 @@ pub(crate) fn events(
                     .iter()
                     .any(|wanted| fits(kind, wanted.as_str().unwrap_or_default())))
             && lists::within(event.int("created"), params.at("created"))
+            && delivered.is_none_or(|delivered| delivered == (owed(world, event) == 0))
     };
     let events: Vec<&Value> = world.events_newest_first().filter(wanted).collect();
-    lists::page(&events, params, "/v1/events")
+    let mut page = lists::page(&events, params, "/v1/events")?;
+    if let Some(Value::Array(events)) = page.get_mut("data") {
+        for event in events {
+            show_owed(world, event);
+        }
+    }
+    Ok(page)
+}
+
+/// Deliveries that Stripe gave up count as failed there; here they are only owed no more.
+fn owed(world: &World, event: &Value) -> usize {
+    let seq = world.event_number(event.text("id"));
+    seq.map_or(0, |seq| delivery::owed(world, seq))
+}
+
+fn show_owed(world: &World, event: &mut Value) {
+    let owed = owed(world, event);
+    event.set("pending_webhooks", json!(owed));
 }
 
 /// Whether an event type is this one or matches its wildcard, e.g. `invoice.*`.

@@ -1,14 +1,19 @@
 //! Functions called as Lambda calls them, with connections of the test's own choice.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
 use lambda_http::{Body, Request, Response};
 use local::invocation;
 use serde_json::{Value, json};
+use shared::config::Environment;
 use shared::http::HttpClient;
 
 use crate::harness::{World, captured};
+
+/// How the ids of these invocations begin; they are as long as Lambda's.
+pub const ID_PREFIX: &str = "00000000-0000-0000-0000-";
 
 /// What a function answers: status and body. `None` when it ended before.
 pub type Answered = Option<(u16, Value)>;
@@ -28,7 +33,7 @@ where
 {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let id = format!("call-{number}");
+    let id = format!("{ID_PREFIX}{number:012}");
     let response = invocation::invoke(event, &id, now, handler).await.ok()?;
     let body = serde_json::from_slice(response.body()).unwrap_or_default();
     Some((response.status().as_u16(), body))
@@ -46,9 +51,38 @@ pub async fn checkout(world: &World, user: &str, http: HttpClient) -> Answered {
     invoke(event, now, handler).await
 }
 
+/// Asks that profile function what a user has.
+pub async fn profile(world: &World, state: &Arc<profile::State>, user: &str) -> Answered {
+    let authorization = format!("Bearer {}", world.token(user));
+    let event = event("/api/user/me", ("authorization", &authorization), "");
+    let (state, now) = (Arc::clone(state), world.now());
+    let handler = move |request| async move { profile::handle(&state, request, now).await };
+    invoke(event, now, handler).await
+}
+
 /// Delivers an event to a webhook function of its own.
 pub async fn webhook(world: &World, stripe_event: &Value, http: HttpClient) -> Answered {
-    let state = webhook::State::new(&world.environment(), http).unwrap();
+    webhook_in(world, &world.environment(), stripe_event, http).await
+}
+
+/// The same with an environment of its own.
+pub async fn webhook_in(
+    world: &World,
+    environment: &Environment,
+    stripe_event: &Value,
+    http: HttpClient,
+) -> Answered {
+    let state = webhook::State::new(environment, http).unwrap();
+    webhook_by(world, &Arc::new(state), stripe_event).await
+}
+
+/// Delivers an event to that webhook function.
+pub async fn webhook_by(
+    world: &World,
+    state: &Arc<webhook::State>,
+    stripe_event: &Value,
+) -> Answered {
+    let state = Arc::clone(state);
     let body = stripe_event.to_string();
     let now = world.now();
     let signature = world.signature(body.as_bytes(), now);

@@ -73,26 +73,11 @@ async fn a_thin_notification_does_what_its_event_does() {
 async fn an_event_that_comes_before_its_customer_is_claimed_is_not_lost() {
     let world = World::without_schedule().await;
     world.stop_delivery().await;
-    // Stripe answers the same customer to the same idempotency key: this is the one that the first
-    // Checkout will claim.
-    let environment = world.environment();
-    let http = HttpClient::new();
-    let stripe = shared::stripe::Stripe::new(&environment, &http).unwrap();
-    let secrets =
-        shared::secrets::Secrets::new(&environment, &http, &[shared::secrets::STRIPE_SECRET_KEY])
-            .unwrap();
-    let call = shared::stripe::Call {
-        secrets: &secrets,
-        now: world.now(),
-    };
-    let customer = stripe
-        .create_customer(call, &"alice".into(), 0)
-        .await
-        .unwrap();
+    let customer = world.customer_to_be("alice").await;
     let method = json!({
         "id": "evt_early", "object": "event", "type": "payment_method.attached",
         "created": world.now().as_second(), "livemode": false, "api_version": "2026-08-26.dahlia",
-        "data": {"object": {"id": "pm_early", "type": "card", "customer": customer.as_str(),
+        "data": {"object": {"id": "pm_early", "type": "card", "customer": customer,
             "card": {"brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2034}}},
     });
     for _ in 0..2 {
@@ -105,9 +90,9 @@ async fn an_event_that_comes_before_its_customer_is_claimed_is_not_lost() {
     let opened = world.checkout("alice", &json!({"plan": "starter"})).await;
     assert_eq!(opened.status, 200, "{opened:?}");
     let claimed = &world.me("alice").await["stripe_customer_id"];
-    assert_eq!(claimed, customer.as_str());
+    assert_eq!(claimed, &json!(customer));
 
-    let state = reconcile::State::new(&environment, http).unwrap();
+    let state = reconcile::State::new(&world.environment(), HttpClient::new()).unwrap();
     let report = reconcile::handle(&state, "after-the-claim", world.now())
         .await
         .unwrap();

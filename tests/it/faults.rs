@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient as SdkHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
-    SharedHttpClient, SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use shared::http::HttpClient;
 use tokio::sync::Notify;
+
+use crate::tap::{tapped, target};
 
 /// What happens to the chosen request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,10 +34,7 @@ pub enum Fault {
 
 /// A client whose request number `at` (counted from 0) meets a fault, and which counts all requests.
 #[derive(Clone, Debug)]
-pub struct Faulty {
-    inner: SharedHttpClient,
-    state: Arc<State>,
-}
+pub struct Faulty(Arc<State>);
 
 #[derive(Debug)]
 struct State {
@@ -57,80 +54,61 @@ impl Faulty {
             ended: Notify::new(),
             let_through: Notify::new(),
         };
-        Self {
-            inner: HttpClient::new().for_sdk(),
-            state: Arc::new(state),
-        }
+        Self(Arc::new(state))
     }
 
     pub fn client(&self) -> HttpClient {
-        HttpClient::over(SharedHttpClient::new(self.clone()))
+        let state = Arc::clone(&self.0);
+        tapped(move |request, inner| Arc::clone(&state).carry(request, inner))
     }
 
     /// Waits until the held answer is there, and lets it through when `meanwhile` is done.
     pub async fn hold<T>(&self, meanwhile: impl Future<Output = T>) -> T {
-        self.state.ended.notified().await;
+        self.0.ended.notified().await;
         let done = meanwhile.await;
-        self.state.let_through.notify_one();
+        self.0.let_through.notify_one();
         done
     }
 
     /// Whether the chosen request was ever sent.
     pub fn was_met(&self) -> bool {
-        self.state.sent.load(Ordering::SeqCst) > self.state.at
+        self.0.sent.load(Ordering::SeqCst) > self.0.at
     }
 
     /// How many requests were sent.
     pub fn sent(&self) -> usize {
-        self.state.sent.load(Ordering::SeqCst)
+        self.0.sent.load(Ordering::SeqCst)
     }
 
     /// Runs until `work` is done, or until the process "ends".
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
-            () = self.state.ended.notified() => None,
+            () = self.0.ended.notified() => None,
         }
     }
 }
 
-impl SdkHttpClient for Faulty {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Connector {
-            inner,
-            state: Arc::clone(&self.state),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Connector {
-    inner: SharedHttpConnector,
-    state: Arc<State>,
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let number = self.state.sent.fetch_add(1, Ordering::SeqCst);
-        if number != self.state.at {
-            return self.inner.call(request);
+impl State {
+    fn carry(
+        self: Arc<Self>,
+        request: HttpRequest,
+        inner: SharedHttpConnector,
+    ) -> HttpConnectorFuture {
+        let number = self.sent.fetch_add(1, Ordering::SeqCst);
+        if number != self.at {
+            return inner.call(request);
         }
-        let (inner, state) = (self.inner.clone(), Arc::clone(&self.state));
         HttpConnectorFuture::new(async move {
             let lost = || ConnectorError::io("the connection broke".into());
-            match state.fault {
+            match self.fault {
                 Fault::EndsBefore => {
-                    state.ended.notify_one();
+                    self.ended.notify_one();
                     std::future::pending().await
                 }
                 Fault::EndsAfter => {
                     drop(inner.call(request).await);
-                    state.ended.notify_one();
+                    self.ended.notify_one();
                     std::future::pending().await
                 }
                 Fault::BreaksBefore => Err(lost()),
@@ -140,8 +118,8 @@ impl HttpConnector for Connector {
                 }
                 Fault::ReplyHeld => {
                     let answer = inner.call(request).await;
-                    state.ended.notify_one();
-                    state.let_through.notified().await;
+                    self.ended.notify_one();
+                    self.let_through.notified().await;
                     answer
                 }
             }
@@ -151,10 +129,7 @@ impl HttpConnector for Connector {
 
 /// A client for which some requests never arrive while it is switched on.
 #[derive(Clone, Debug)]
-pub struct Outage {
-    inner: SharedHttpClient,
-    switch: Arc<Switch>,
-}
+pub struct Outage(Arc<Switch>);
 
 #[derive(Debug)]
 struct Switch {
@@ -172,55 +147,31 @@ impl Outage {
             on: AtomicBool::new(false),
             seen: AtomicUsize::new(0),
         };
-        Self {
-            inner: HttpClient::new().for_sdk(),
-            switch: Arc::new(switch),
-        }
+        Self(Arc::new(switch))
     }
 
     pub fn client(&self) -> HttpClient {
-        HttpClient::over(SharedHttpClient::new(self.clone()))
+        let switch = Arc::clone(&self.0);
+        tapped(move |request, inner| {
+            let is_met = |text: &str| text.contains(&switch.of);
+            if !is_met(request.uri()) && !target(&request).is_some_and(is_met) {
+                return inner.call(request);
+            }
+            switch.seen.fetch_add(1, Ordering::SeqCst);
+            if switch.on.load(Ordering::SeqCst) {
+                return HttpConnectorFuture::ready(Err(ConnectorError::io(
+                    "nothing arrives".into(),
+                )));
+            }
+            inner.call(request)
+        })
     }
 
     pub fn switch(&self, on: bool) {
-        self.switch.on.store(on, Ordering::SeqCst);
+        self.0.on.store(on, Ordering::SeqCst);
     }
 
     pub fn seen(&self) -> usize {
-        self.switch.seen.load(Ordering::SeqCst)
-    }
-}
-
-impl SdkHttpClient for Outage {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Switched {
-            inner,
-            switch: Arc::clone(&self.switch),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Switched {
-    inner: SharedHttpConnector,
-    switch: Arc<Switch>,
-}
-
-impl HttpConnector for Switched {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        if !request.uri().contains(&self.switch.of) && !target.contains(&self.switch.of) {
-            return self.inner.call(request);
-        }
-        self.switch.seen.fetch_add(1, Ordering::SeqCst);
-        if self.switch.on.load(Ordering::SeqCst) {
-            return HttpConnectorFuture::ready(Err(ConnectorError::io("nothing arrives".into())));
-        }
-        self.inner.call(request)
+        self.0.seen.load(Ordering::SeqCst)
     }
 }

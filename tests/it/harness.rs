@@ -12,7 +12,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::http::HttpClient;
+use shared::secrets::{STRIPE_SECRET_KEY, Secrets};
 use shared::signature::{SigningSecret, sign};
+use shared::stripe::{Call, Stripe};
+
+use crate::policy::Gate;
 
 /// A card that pays, one that is declined, and one that is attached but fails later.
 pub const GOOD_CARD: &str = "4242424242424242";
@@ -43,6 +47,8 @@ fn recorded() -> Options {
 
 pub struct World {
     pub stack: Stack,
+    /// Stands between the stack's functions and AWS, and lets through what the template allows.
+    pub gate: Gate,
     client: reqwest::Client,
 }
 
@@ -61,10 +67,13 @@ impl World {
         .await
     }
 
-    pub async fn with(options: Options) -> Self {
+    pub async fn with(mut options: Options) -> Self {
+        let gate = Gate::new();
+        options.deploy = gate.deploy();
         let stack = tollgate::start::start(options).await.unwrap();
         Self {
             stack,
+            gate,
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
         }
     }
@@ -96,6 +105,7 @@ impl World {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
+        self.gate.assert_nothing_was_denied();
         Answer {
             status,
             body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
@@ -174,6 +184,20 @@ impl World {
         let me = self.me(user).await;
         self.events_of(me["stripe_customer_id"].as_str().unwrap())
             .await
+    }
+
+    /// The customer that the user's first Checkout will claim, made at Stripe before it: the same
+    /// idempotency key is answered by the same customer.
+    pub async fn customer_to_be(&self, user: &str) -> String {
+        let (environment, http) = (self.environment(), HttpClient::new());
+        let stripe = Stripe::new(&environment, &http).unwrap();
+        let secrets = Secrets::new(&environment, &http, &[STRIPE_SECRET_KEY]).unwrap();
+        let call = Call {
+            secrets: &secrets,
+            now: self.now(),
+        };
+        let created = stripe.create_customer(call, &user.into(), 0).await;
+        created.unwrap().to_string()
     }
 
     fn sandbox_url(&self) -> String {

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_smithy_runtime_api::client::http::{
-    HttpClient as SdkHttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings,
-    SharedHttpClient, SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use serde_json::{Value, json};
 use shared::http::HttpClient;
+
+use crate::tap::{tapped, target};
 
 /// DynamoDB operations that write. A refused write consumes units too, and DynamoDB does not say so.
 const WRITES: [&str; 4] = ["DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
@@ -59,76 +59,51 @@ impl Tally {
     }
 }
 
-/// A client that counts.
-#[derive(Clone, Debug)]
-pub struct Meter {
-    inner: SharedHttpClient,
-    tally: Arc<Mutex<Tally>>,
-}
+/// Counts what passes through its client.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<Mutex<Tally>>);
 
 impl Meter {
     pub fn new() -> Self {
-        Self {
-            inner: HttpClient::new().for_sdk(),
-            tally: Arc::default(),
-        }
+        Self::default()
     }
 
     pub fn client(&self) -> HttpClient {
-        HttpClient::over(SharedHttpClient::new(self.clone()))
+        let tally = Arc::clone(&self.0);
+        tapped(move |request, inner| count(&tally, request, inner))
     }
 
     /// What was asked since the last time.
     pub fn take(&self) -> Tally {
-        std::mem::take(&mut locked(&self.tally))
+        std::mem::take(&mut locked(&self.0))
     }
 }
 
-impl SdkHttpClient for Meter {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Connector {
-            inner,
-            tally: Arc::clone(&self.tally),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Connector {
+fn count(
+    tally: &Arc<Mutex<Tally>>,
+    mut request: HttpRequest,
     inner: SharedHttpConnector,
-    tally: Arc<Mutex<Tally>>,
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
-        let kind = kind_of(&request);
-        *locked(&self.tally)
-            .requests
-            .entry(kind.clone())
-            .or_default() += 1;
-        if kind.contains('/') {
-            return self.inner.call(request);
-        }
-        ask_for_units(&mut request);
-        let (inner, tally) = (self.inner.clone(), Arc::clone(&self.tally));
-        HttpConnectorFuture::new(async move {
-            let mut response = inner.call(request).await?;
-            let units = units_of(&mut response).await?;
-            let mut tally = locked(&tally);
-            if WRITES.contains(&kind.as_str()) {
-                tally.write_units += units;
-            } else {
-                tally.read_units += units;
-            }
-            drop(tally);
-            Ok(response)
-        })
+) -> HttpConnectorFuture {
+    let kind = kind_of(&request);
+    let of_kind = kind.clone();
+    *locked(tally).requests.entry(of_kind).or_default() += 1;
+    if kind.contains('/') {
+        return inner.call(request);
     }
+    ask_for_units(&mut request);
+    let tally = Arc::clone(tally);
+    HttpConnectorFuture::new(async move {
+        let mut response = inner.call(request).await?;
+        let units = units_of(&mut response).await?;
+        let mut tally = locked(&tally);
+        if WRITES.contains(&kind.as_str()) {
+            tally.write_units += units;
+        } else {
+            tally.read_units += units;
+        }
+        drop(tally);
+        Ok(response)
+    })
 }
 
 fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
@@ -137,7 +112,7 @@ fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
 
 /// DynamoDB names the operation in a header; Stripe's is the method and the path.
 fn kind_of(request: &HttpRequest) -> String {
-    match request.headers().get("x-amz-target") {
+    match target(request) {
         Some(target) => target.rsplit('.').next().unwrap().to_owned(),
         None => {
             let uri: http::Uri = request.uri().parse().unwrap();

@@ -83,6 +83,13 @@ async fn f18_a_missing_variable_stops_the_start_and_is_named() {
     }
 }
 
+/// A process that gathers it spends tens of milliseconds of CPU on the first random bytes, before the first
+/// request. What the shipped binaries spend on a first handshake is measured by `bench/start`.
+#[test]
+fn f37_no_entropy_is_gathered_from_the_cpus_jitter() {
+    assert_eq!(option_env!("AWS_LC_SYS_NO_JITTER_ENTROPY"), Some("1"));
+}
+
 #[tokio::test]
 async fn data_survives_a_restart() {
     let directory = std::env::temp_dir().join(format!("tollgate-{:x}", fastrand::u64(..)));

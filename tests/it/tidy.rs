@@ -45,7 +45,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// All Rust files below the folders, by their path in the repository.
-fn sources(folders: &[&str]) -> Vec<(String, String)> {
+pub fn sources(folders: &[&str]) -> Vec<(String, String)> {
     fn visit(folder: &Path, name: &str, found: &mut Vec<(String, String)>) {
         for path in entries(folder) {
             let name = format!("{name}/{}", path.file_name().unwrap().to_str().unwrap());

@@ -25,14 +25,14 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit("the step was stopped: it took
 class Dev:
     """`with Dev(binary) as dev:` is the process after it has written its `dev.env`; `dev[NAME]` is a value of that file."""
 
-    def __init__(self, binary, directory=None):
+    def __init__(self, binary, directory=None, arguments=()):
         self.binary = pathlib.Path(binary).resolve()
         self._temporary = tempfile.TemporaryDirectory(prefix="tollgate-ci-")
         self.directory = pathlib.Path(directory or self._temporary.name)
         self.env_file = pathlib.Path(self._temporary.name) / "dev.env"
         self.log = pathlib.Path(self._temporary.name) / "dev.log"
         # Data lies under `.tollgate/` of the directory that it is started in.
-        self.arguments = [] if directory else ["--ephemeral"]
+        self.arguments = [*arguments, *([] if directory else ["--ephemeral"])]
 
     def __enter__(self):
         self.start()

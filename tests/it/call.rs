@@ -53,7 +53,12 @@ pub async fn checkout(world: &World, user: &str, http: HttpClient) -> Answered {
 
 /// Asks that profile function what a user has.
 pub async fn profile(world: &World, state: &Arc<profile::State>, user: &str) -> Answered {
-    let authorization = format!("Bearer {}", world.token(user));
+    profile_with(world, state, &world.token(user)).await
+}
+
+/// The same with that token.
+pub async fn profile_with(world: &World, state: &Arc<profile::State>, token: &str) -> Answered {
+    let authorization = format!("Bearer {token}");
     let event = event("/api/user/me", ("authorization", &authorization), "");
     let (state, now) = (Arc::clone(state), world.now());
     let handler = move |request| async move { profile::handle(&state, request, now).await };

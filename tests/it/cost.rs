@@ -3,20 +3,19 @@
 //!
 //! `cargo test -p tests --test it cost -- --nocapture` prints what was counted.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use serde_json::Value;
-use shared::config::Environment;
 use shared::event::types_acted_on;
 use shared::telemetry;
+use tracing::Instrument;
 
 use crate::call;
 use crate::harness::{DAY, World};
+use crate::logs::logged;
 use crate::meter::{Meter, Tally};
 use crate::template::Template;
 
@@ -38,47 +37,12 @@ struct Taken {
     log_bytes: usize,
 }
 
-/// Calls a function while its log is kept, as it is when deployed.
 async fn taken<T>(meter: &Meter, work: impl Future<Output = T>) -> (T, Taken) {
-    static WRITTEN: Once = Once::new();
-    WRITTEN.call_once(|| {
-        let environment: Environment = [("STAGE".to_owned(), "prod".to_owned())]
-            .into_iter()
-            .collect();
-        let subscriber = telemetry::subscriber(&environment, || Timestamp::UNIX_EPOCH, || Log);
-        tracing::subscriber::set_global_default(subscriber).unwrap();
-    });
-    LOG.set(Some(Vec::new()));
-    let done = work.await;
-    let lines = String::from_utf8(LOG.take().unwrap()).unwrap();
-    // The functions of the stack share the thread.
-    let own = lines.lines().filter(|line| line.contains(call::ID_PREFIX));
-    let log_bytes = own.map(|line| line.len() + BYTES_BESIDE_LINE).sum();
-    assert!(log_bytes > 0, "nothing was logged");
-    let tally = meter.take();
+    let (done, lines) = logged(work).await;
+    assert!(!lines.is_empty(), "nothing was logged");
+    let billed = lines.iter().map(|line| line.len() + BYTES_BESIDE_LINE);
+    let (tally, log_bytes) = (meter.take(), billed.sum());
     (done, Taken { tally, log_bytes })
-}
-
-thread_local! {
-    /// What is logged while a test wants to know. Each test has a thread, on which all of it runs.
-    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
-}
-
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.with_borrow_mut(|log| {
-            if let Some(log) = log {
-                log.extend_from_slice(bytes);
-            }
-        });
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The amounts of one call on average, by the name of the document's line.
@@ -218,6 +182,39 @@ async fn a_million_webhook_events_cost_what_the_document_says() {
     assert!(http_api <= 6.0 && function_url <= 5.0);
 }
 
+#[tokio::test]
+async fn a_million_scheduled_runs_cost_what_the_document_says() {
+    let world = World::without_schedule().await;
+    world
+        .subscribe("auth0|64f1c0ffee64f1c0ffee64f1", "starter")
+        .await;
+    let meter = Meter::new();
+    let state = reconcile::State::new(&world.environment(), meter.client()).unwrap();
+    let at = |minutes| world.now() + SignedDuration::from_mins(minutes);
+    let run = |number: i64| {
+        let (state, at) = (&state, at(20 + number));
+        async move {
+            let id = format!("{}{number:012}", call::ID_PREFIX);
+            let span = tracing::info_span!("Lambda runtime invoke", requestId = id);
+            reconcile::handle(state, &id, at).instrument(span).await
+        }
+    };
+    // Warm, with the first look behind it.
+    run(0).await.unwrap();
+    meter.take();
+    let (ended, taken) = taken(&meter, run(1)).await;
+    assert_eq!(ended.unwrap(), reconcile::Report::default());
+    let counted = amounts(&[taken], Template::read().memory_mb("reconcile"), None);
+    let (sum, _) = judge("A million scheduled runs", &counted);
+    let monthly = lines("Each month, sold or not");
+    let of_runs = monthly.iter().find(|(name, ..)| name == "Scheduled runs");
+    let (_, _, price, _) = of_runs.unwrap();
+    assert!(
+        (price - sum).abs() < 0.006,
+        "a month's runs are priced at {price}"
+    );
+}
+
 /// One line of the access log, with values as long as they are.
 fn access_log_bytes(template: &Template) -> f64 {
     let mut line = template.access_log_format();
@@ -252,6 +249,7 @@ fn each_month_costs_what_the_document_says() {
         ("Metrics", telemetry::METRICS.len() as f64),
         ("Alarms", count("AWS::CloudWatch::Alarm")),
         ("Secrets", count("AWS::SecretsManager::Secret")),
+        ("Keys of KMS", count("AWS::KMS::Key")),
         // Once a minute for 30 days.
         ("Scheduled runs", 0.0432),
     ];

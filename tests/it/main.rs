@@ -16,6 +16,7 @@ mod events;
 mod failures;
 mod faults;
 mod harness;
+mod logs;
 mod meter;
 mod money;
 mod numbers;

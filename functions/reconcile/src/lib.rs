@@ -87,9 +87,9 @@ pub async fn handle(
         ended?;
     }
     let time_left = TIME_LIMIT.saturating_sub(begun.elapsed());
-    let compared = tokio::time::timeout(time_left, missed::compare(state, invocation, now));
-    match compared.await {
-        Ok(Ok(drift)) => report.missed = drift,
+    let compared = missed::compare(state, invocation, now, &mut report.missed);
+    match tokio::time::timeout(time_left, compared).await {
+        Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "Stripe's events could not be compared"),
         Err(_) => tracing::warn!("there was no time to compare Stripe's events to the end"),
     }

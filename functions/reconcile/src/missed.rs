@@ -29,17 +29,21 @@ pub(crate) enum Error {
     Stripe(#[from] stripe::Error),
 }
 
-/// Goes through what happened since the last time, and returns how many events changed something that no
-/// delivery had. The first time there is nothing to look back at.
-pub(crate) async fn compare(state: &State, invocation: &str, now: Timestamp) -> Result<u32, Error> {
+/// Goes through what happened since the last time, and counts in `missed` the events that changed something
+/// and that no delivery had brought. The first time there is nothing to look back at.
+pub(crate) async fn compare(
+    state: &State,
+    invocation: &str,
+    now: Timestamp,
+    missed: &mut u32,
+) -> Result<(), Error> {
     let end = now - MISSED_AFTER;
     let Some(compared) = state.store.compared_until().await? else {
         state.store.set_compared_until(end).await?;
-        return Ok(0);
+        return Ok(());
     };
     let mut from = compared.max(now - LISTED_FOR);
     let mut to = end;
-    let mut drift = 0;
     for stretch in 0..STRETCHES_MAX {
         if from.as_second() >= to.as_second() {
             break;
@@ -51,7 +55,7 @@ pub(crate) async fn compare(state: &State, invocation: &str, now: Timestamp) -> 
         match state.stripe.events(call, from, to).await? {
             Some(bodies) => {
                 let attempt = format!("{invocation}.missed.{stretch}");
-                drift += process_unknown(state, &bodies, &attempt, now).await?;
+                process_unknown(state, &bodies, &attempt, now, missed).await?;
                 state.store.set_compared_until(to).await?;
                 (from, to) = (to, end);
             }
@@ -59,7 +63,7 @@ pub(crate) async fn compare(state: &State, invocation: &str, now: Timestamp) -> 
             None => to = from + (to.duration_since(from) / 2).max(SignedDuration::from_secs(1)),
         }
     }
-    Ok(drift)
+    Ok(())
 }
 
 async fn process_unknown(
@@ -67,7 +71,8 @@ async fn process_unknown(
     bodies: &[Box<serde_json::value::RawValue>],
     attempt: &str,
     now: Timestamp,
-) -> Result<u32, Error> {
+    missed: &mut u32,
+) -> Result<(), Error> {
     let envelopes: Vec<(Envelope, &[u8])> = bodies
         .iter()
         .filter_map(|body| {
@@ -81,11 +86,10 @@ async fn process_unknown(
         .map(|(envelope, _)| envelope.id.clone())
         .collect();
     let unknown = state.store.unknown_events(&ids).await?;
-    let mut drift = 0;
-    let missed = envelopes
+    let never_came = envelopes
         .iter()
         .filter(|(envelope, _)| unknown.contains(&envelope.id));
-    for (number, (envelope, body)) in missed.enumerate() {
+    for (number, (envelope, body)) in never_came.enumerate() {
         tracing::warn!(
             stripe.event.id = %envelope.id,
             "an event that no delivery brought was found at Stripe"
@@ -104,8 +108,8 @@ async fn process_unknown(
             livemode: state.livemode,
         };
         if process::process(context, delivery).await? == Answer::Applied {
-            drift += 1;
+            *missed += 1;
         }
     }
-    Ok(drift)
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `events/<function>*.json`: what Lambda gives to each function, made by the gateway's own code.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lambda_http::{Body, Request, Response};
 use local::event::{Captured, http_api};
 use local::invocation;
@@ -63,11 +63,11 @@ fn post(path: &str, body: &Value) -> Value {
     http_api(&request, &format!("POST {path}"))
 }
 
-/// Stripe's request: the payload as it stands in its file, signed at the files' moment.
-fn webhook(secret: &str) -> Captured {
+/// Stripe's request: the payload as it stands in its file, signed at that moment.
+fn webhook(secret: &str, at: Timestamp) -> Captured {
     let body = read(PAYLOAD);
     let secret = SigningSecret::new(secret).unwrap();
-    let signature = sign(body.as_bytes(), &secret, start());
+    let signature = sign(body.as_bytes(), &secret, at);
     let headers = [
         ("content-type", "application/json; charset=utf-8"),
         ("stripe-signature", signature.as_str()),
@@ -98,7 +98,9 @@ fn schedule() -> Value {
 /// Every file with what is in it.
 fn inputs() -> Vec<(&'static str, Value)> {
     let checkout = "/api/billing/checkout-session";
-    let signed = webhook(SIGNING_SECRET);
+    let signed = webhook(SIGNING_SECRET, start());
+    // The same event again has the same body under a signature of its own.
+    let again = webhook(SIGNING_SECRET, start() + SignedDuration::from_mins(1));
     let payload: Value = serde_json::from_str(&read(PAYLOAD)).unwrap();
     let with_token = [("authorization", NO_TOKEN)];
     vec![
@@ -122,13 +124,17 @@ fn inputs() -> Vec<(&'static str, Value)> {
             http_api(&signed, &format!("POST {WEBHOOK}")),
         ),
         ("webhook_base64.json", rest_api(&signed, &["*/*"])),
+        (
+            "webhook_duplicate.json",
+            http_api(&again, &format!("POST {WEBHOOK}")),
+        ),
         ("webhook_internal.json", post(INTERNAL, &payload)),
         ("webhook_rest.json", rest_api(&signed, &[])),
         ("webhook_function_url.json", function_url(&signed)),
         (
             "webhook_bad_signature.json",
             http_api(
-                &webhook("whsec_of_somebody_else"),
+                &webhook("whsec_of_somebody_else", start()),
                 &format!("POST {WEBHOOK}"),
             ),
         ),
@@ -213,6 +219,7 @@ async fn webhooks_are_accepted_through_every_door_and_a_bad_signature_is_not() {
     for file in [
         "webhook.json",
         "webhook_base64.json",
+        "webhook_duplicate.json",
         "webhook_function_url.json",
         "webhook_internal.json",
         "webhook_rest.json",

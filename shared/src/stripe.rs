@@ -28,10 +28,11 @@ mod products;
 mod webhook_endpoints;
 
 pub use customers::SessionStatus;
+pub use events::UndeliveredEvent;
 use flights::Flights;
 use pace::Pace;
 pub use products::{Price, Product};
-pub use webhook_endpoints::{UndeliveredEvent, WebhookEndpoint};
+pub use webhook_endpoints::WebhookEndpoint;
 
 /// The API version that every call is pinned to: the one whose OpenAPI document judges our requests and
 /// the sandbox in CI. <https://docs.stripe.com/api/versioning>

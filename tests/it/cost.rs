@@ -75,10 +75,14 @@ fn amounts(calls: &[Taken], memory_mb: u64, stripe_calls: Option<f64>) -> BTreeM
     .into()
 }
 
+fn document() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cost.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
 /// The document's lines under a heading: name, amount, price, dollars.
 fn lines(heading: &str) -> Vec<(String, f64, f64, f64)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cost.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = document();
     let (_, section) = text.split_once(&format!("\n## {heading}\n")).unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows = section
@@ -180,6 +184,11 @@ async fn a_million_webhook_events_cost_what_the_document_says() {
     );
     let (http_api, function_url) = judge("A million webhook events", &counted);
     assert!(http_api <= 6.0 && function_url <= 5.0);
+    let said = format!("**${http_api:.2} with HTTP API, ${function_url:.2} with a function URL**");
+    assert!(
+        document().contains(&said),
+        "the document does not say {said}"
+    );
 }
 
 #[tokio::test]

@@ -3,23 +3,17 @@
 //! A function never makes them. <https://docs.stripe.com/api/webhook_endpoints>
 
 use aws_lc_rs::rand;
-use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
 use stripe_client_core::StripeRequest;
-use stripe_core::event::ListEvent;
 use stripe_misc::webhook_endpoint::{
     CreateWebhookEndpoint, CreateWebhookEndpointEnabledEvents, DeleteWebhookEndpoint,
     ListWebhookEndpoint, UpdateWebhookEndpoint, UpdateWebhookEndpointEnabledEvents,
 };
 use stripe_shared::ApiVersion;
-use stripe_types::{RangeBoundsTs, RangeQueryTs};
 
 use super::{API_VERSION, Call, Error, List, PAGE_SIZE, Stripe, WithId, idempotency_key};
 use crate::event::types_acted_on;
-
-/// The most pages of undelivered events that are read.
-const PAGES_MAX: usize = 10;
 
 /// A webhook endpoint, as far as a sync looks at it.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -43,19 +37,6 @@ struct Created {
     secret: String,
     #[serde(flatten)]
     endpoint: WebhookEndpoint,
-}
-
-/// An event that Stripe still owes to some endpoint.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-pub struct UndeliveredEvent {
-    /// `evt_…`
-    pub id: String,
-    /// Stripe's type string.
-    pub r#type: String,
-    /// When it happened, in seconds since 1970.
-    pub created: i64,
-    /// How many deliveries are owed; none when all attempts have failed.
-    pub pending_webhooks: i64,
 }
 
 impl WebhookEndpoint {
@@ -125,45 +106,6 @@ impl Stripe {
             .send(call, DeleteWebhookEndpoint::new(id).build(), None)
             .await?;
         Ok(())
-    }
-
-    /// The events that happened between two moments and that Stripe still owes to some endpoint.
-    pub async fn undelivered_events(
-        &self,
-        call: Call<'_>,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<UndeliveredEvent>, Error> {
-        let created = RangeBoundsTs {
-            gte: Some(from.as_second()),
-            lte: Some(to.as_second()),
-            ..RangeBoundsTs::default()
-        };
-        let all = ListEvent::new()
-            .delivery_success(false)
-            .created(RangeQueryTs::Bounds(created))
-            .limit(PAGE_SIZE);
-        let mut undelivered = Vec::new();
-        let mut after: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let mut request = all.clone();
-            if let Some(after) = after.take() {
-                request = request.starting_after(after);
-            }
-            let page: List<UndeliveredEvent> = self.send(call, request.build(), None).await?;
-            after = page.data.last().map(|event| event.id.clone());
-            let owed = page
-                .data
-                .into_iter()
-                .filter(|event| event.pending_webhooks > 0);
-            undelivered.extend(owed);
-            if !page.has_more {
-                return Ok(undelivered);
-            }
-        }
-        Err(Error::NotUnderstood(
-            "too many undelivered events".to_owned(),
-        ))
     }
 }
 

@@ -8,12 +8,13 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::config::Environment;
 use shared::http::HttpClient;
 use shared::secrets::{STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, Secrets};
 use shared::signature::{self, SigningSecret};
+use shared::stripe::{Call, Stripe};
 
 use crate::tap::{tapped, target};
 
@@ -76,6 +77,10 @@ fn environment() -> Environment {
     .collect()
 }
 
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + seconds).unwrap()
+}
+
 const NEEDED: [&str; 2] = [STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET];
 
 /// What `webhook` does with a signature.
@@ -99,9 +104,6 @@ async fn a_rolled_signing_secret_loses_no_event_and_is_read_at_a_bounded_rate() 
     let (old, new) = ("whsec_old_secret", "whsec_new_secret");
     manager.put("webhook", json!({STRIPE_WEBHOOK_SECRET: old}));
     let secrets = Secrets::new(&environment(), &manager.client(), &NEEDED).unwrap();
-    let at = |seconds| {
-        Timestamp::from_second(1_790_000_000).unwrap() + SignedDuration::from_secs(seconds)
-    };
     assert!(
         manager.reads().is_empty(),
         "nothing is read before it is needed"
@@ -146,9 +148,6 @@ async fn what_is_blank_or_wrong_is_named_and_read_again_once_it_is_put_right() {
     let manager = Manager::default();
     manager.put("webhook", json!({STRIPE_WEBHOOK_SECRET: "whsec_a_secret"}));
     let secrets = Secrets::new(&environment(), &manager.client(), &NEEDED).unwrap();
-    let at = |seconds| {
-        Timestamp::from_second(1_790_000_000).unwrap() + SignedDuration::from_secs(seconds)
-    };
     for (minute, (value, why)) in (0..).zip([
         ("", "blank"),
         ("pk_test_of_a_page", "it is a Stripe key"),
@@ -170,4 +169,45 @@ async fn what_is_blank_or_wrong_is_named_and_read_again_once_it_is_put_right() {
     let early = secrets.stripe_secret_key(at(121)).await;
     assert!(early.is_err(), "it was read a second ago");
     assert!(secrets.stripe_secret_key(at(200)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_rolled_key_of_stripes_is_read_again_when_stripe_refuses_the_old_one() {
+    let manager = Manager::default();
+    manager.put("webhook", json!({}));
+    manager.put("stripe", json!({STRIPE_SECRET_KEY: "rk_test_old"}));
+    let expired = Arc::new(Mutex::new("nothing"));
+    let refused = Arc::clone(&expired);
+    let http = tapped(move |request, _inner| {
+        let shown = request.headers().get("authorization").unwrap_or_default();
+        let (status, answer) = if shown == format!("Bearer {}", refused.lock().unwrap()) {
+            let error = json!({"type": "invalid_request_error", "code": "api_key_expired"});
+            (401, json!({"error": error}))
+        } else {
+            (
+                200,
+                json!({"object": "list", "data": [], "has_more": false}),
+            )
+        };
+        let body = SdkBody::from(answer.to_string());
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status.try_into().unwrap(), body)))
+    });
+    let secrets = Secrets::new(&environment(), &manager.client(), &NEEDED).unwrap();
+    let stripe = Stripe::new(&environment(), &http).unwrap();
+    let ask = async |seconds| {
+        let now = at(seconds);
+        let secrets = &secrets;
+        stripe
+            .subscriptions(Call { secrets, now }, &"cus_1".into())
+            .await
+    };
+    assert!(ask(0).await.is_ok());
+    manager.put("stripe", json!({STRIPE_SECRET_KEY: "rk_test_new"}));
+    manager.reads();
+    assert!(ask(20).await.is_ok(), "the old one still works");
+    assert!(manager.reads().is_empty());
+    *expired.lock().unwrap() = "rk_test_old";
+    assert!(ask(25).await.is_err(), "it was read a moment ago");
+    assert!(ask(60).await.is_ok());
+    assert!(manager.reads().contains(&"stripe".to_owned()));
 }

@@ -23,14 +23,14 @@ use crate::tap::{tapped, target};
 const WRITES: [&str; 4] = ["DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"];
 
 /// What was asked.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     /// How many requests of each kind: DynamoDB's by operation, Stripe's by method and path.
     pub requests: BTreeMap<String, usize>,
     /// Write units that DynamoDB reports, those of the index included.
-    pub write_units: u64,
+    pub write_units: f64,
     /// Read units that DynamoDB reports.
-    pub read_units: u64,
+    pub read_units: f64,
 }
 
 impl Tally {
@@ -135,7 +135,7 @@ fn ask_for_units(request: &mut HttpRequest) {
 
 /// One operation answers with an object and another with a list of them, one for each table. An error
 /// has none.
-async fn units_of(response: &mut HttpResponse) -> Result<u64, ConnectorError> {
+async fn units_of(response: &mut HttpResponse) -> Result<f64, ConnectorError> {
     let received = ByteStream::new(response.take_body())
         .collect()
         .await
@@ -149,7 +149,7 @@ async fn units_of(response: &mut HttpResponse) -> Result<u64, ConnectorError> {
     let units = consumed
         .iter()
         .filter_map(|table| table["CapacityUnits"].as_f64())
-        .sum::<f64>();
+        .sum();
     *response.body_mut() = SdkBody::from(received);
-    Ok(units.ceil() as u64)
+    Ok(units)
 }

@@ -125,19 +125,19 @@ async fn a_renewal_takes_one_read_one_call_and_one_write_of_at_most_8_units_for_
         );
         assert_eq!(tally.count("GetItem"), 0, "{event_type}: {tally:?}");
         assert_eq!(tally.writes(), 1, "{event_type}: {tally:?}");
-        assert!(tally.read_units <= 4, "{event_type}: {tally:?}");
+        assert!(tally.read_units <= 4.0, "{event_type}: {tally:?}");
         let units = match outcome.as_str() {
-            "applied" if event_type == "invoice.paid" => 8,
-            "applied" => 6,
+            "applied" if event_type == "invoice.paid" => 8.0,
+            "applied" => 6.0,
             "no_change" | "ignored" => {
                 assert_eq!(tally.count("PutItem"), 1, "{event_type}: {tally:?}");
-                2
+                2.0
             }
             other => panic!("{event_type}: {other}"),
         };
         assert!(tally.write_units <= units, "{event_type}: {tally:?}");
         // Otherwise the meter is broken, and every bound holds.
-        assert!(tally.write_units > 0, "{event_type}: {tally:?}");
+        assert!(tally.write_units > 0.0, "{event_type}: {tally:?}");
     }
     let outcome_of = |event_type: &str| {
         let line = first.iter().find(|line| line.event_type == event_type);
@@ -162,7 +162,7 @@ async fn a_renewal_takes_one_read_one_call_and_one_write_of_at_most_8_units_for_
     {
         assert_eq!(outcome, "duplicate", "{event_type}");
         assert!(tally.writes() <= 1, "{event_type}: {tally:?}");
-        assert!(tally.write_units <= 2, "{event_type}: {tally:?}");
+        assert!(tally.write_units <= 2.0, "{event_type}: {tally:?}");
         assert_eq!(tally.of_stripe(), 0, "{event_type}: {tally:?}");
     }
 }

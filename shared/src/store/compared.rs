@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
+use super::effect::Consistency;
 use super::keys::Key;
 use super::{Error, Store, unavailable};
 use crate::ids::EventId;
@@ -16,7 +17,8 @@ impl Store {
         let mut unknown = Vec::new();
         for batch in events.chunks(BATCH_MAX) {
             let keys: Vec<Key> = batch.iter().map(Key::event).collect();
-            let items = self.batch_get(&keys).await?;
+            // They are minutes old; one that is not seen yet would be found out when it is written.
+            let items = self.batch_get(&keys, Consistency::Eventual).await?;
             let known: Vec<EventId> = items.iter().filter_map(Key::event_id).collect();
             unknown.extend(batch.iter().filter(|id| !known.contains(id)).cloned());
         }

@@ -38,6 +38,13 @@ pub struct Loaded {
     record_version: u64,
 }
 
+/// Whether a read sees every write before it, or at half the price those of a moment ago.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Consistency {
+    Strong,
+    Eventual,
+}
+
 /// What became of writing an event's effect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Committed {
@@ -86,7 +93,7 @@ impl Store {
                 .into_iter()
                 .flat_map(|user_id| keys_of(user_id, record)),
         );
-        let mut items = self.batch_get(&keys).await?;
+        let mut items = self.batch_get(&keys, Consistency::Strong).await?;
         let marker = take(&mut items, &Key::event(event_id))?;
         let Some(Mapping { user_id }) = take(&mut items, &Key::customer(customer_id))? else {
             return Ok(Loaded {
@@ -98,7 +105,10 @@ impl Store {
         self.users.remember(customer_id, &user_id);
         // The hint is metadata that others may edit; the table says whose customer it is.
         if user_hint != Some(&user_id) {
-            items.extend(self.batch_get(&keys_of(&user_id, record)).await?);
+            items.extend(
+                self.batch_get(&keys_of(&user_id, record), Consistency::Strong)
+                    .await?,
+            );
         }
         let account: Option<Account> = take(&mut items, &Key::account(&user_id))?;
         let (record, record_version) = match record {
@@ -188,13 +198,17 @@ impl Store {
         }
     }
 
-    pub(super) async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Item>, Error> {
+    pub(super) async fn batch_get(
+        &self,
+        keys: &[Key],
+        consistency: Consistency,
+    ) -> Result<Vec<Item>, Error> {
         let mut wanted: Vec<Item> = keys.iter().map(Key::attributes).collect();
         let mut items = Vec::new();
         for attempt in 0..BATCH_ATTEMPTS {
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(wanted))
-                .consistent_read(true)
+                .consistent_read(consistency == Consistency::Strong)
                 .build()
                 .map_err(|error| Error::Unavailable(error.to_string()))?;
             let answer = self

@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -252,6 +253,23 @@ fn built(put: aws_sdk_dynamodb::types::builders::PutBuilder) -> Result<Put, Erro
 
 fn written_by(item: &Item, writer: &str) -> bool {
     matches!(item.get("writer"), Some(AttributeValue::S(found)) if found == writer)
+}
+
+/// An update that is not needed any more when its condition does not hold.
+fn updated_or_refused(
+    sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+) -> Result<(), Error> {
+    match sent {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error
+                .as_service_error()
+                .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(unavailable(&error)),
+    }
 }
 
 /// For the log: what DynamoDB said, without the request.

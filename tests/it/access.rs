@@ -129,13 +129,7 @@ async fn a_cancellation_keeps_what_was_paid_for() {
     let world = World::start().await;
     let me = world.subscribe("alice", "starter").await;
     let customer = me["stripe_customer_id"].as_str().unwrap();
-    let listed = world
-        .stripe_get(&format!("/v1/subscriptions?customer={customer}"))
-        .await;
-    let path = format!(
-        "/v1/subscriptions/{}",
-        listed["data"][0]["id"].as_str().unwrap()
-    );
+    let path = world.subscription_path(customer).await;
     world
         .stripe_post(&path, &[("cancel_at_period_end", "true")])
         .await;

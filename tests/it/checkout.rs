@@ -201,13 +201,7 @@ async fn f20_a_customer_deleted_at_stripe_without_a_word_is_replaced() {
     let world = World::start().await;
     let first = world.subscribe("alice", "starter").await["stripe_customer_id"].clone();
     let customer = first.as_str().unwrap();
-    let listed = world
-        .stripe_get(&format!("/v1/subscriptions?customer={customer}"))
-        .await;
-    let path = format!(
-        "/v1/subscriptions/{}",
-        listed["data"][0]["id"].as_str().unwrap()
-    );
+    let path = world.subscription_path(customer).await;
     world.stripe_delete(&path).await;
     world.settle().await;
     world.stop_delivery().await;
@@ -226,13 +220,7 @@ async fn f27_a_second_trial_is_not_given() {
     let me = world.subscribe("alice", "pro").await;
     assert_eq!(me["access"], "trialing");
     let customer = me["stripe_customer_id"].as_str().unwrap();
-    let listed = world
-        .stripe_get(&format!("/v1/subscriptions?customer={customer}"))
-        .await;
-    let path = format!(
-        "/v1/subscriptions/{}",
-        listed["data"][0]["id"].as_str().unwrap()
-    );
+    let path = world.subscription_path(customer).await;
     world
         .stripe_post(&path, &[("cancel_at_period_end", "true")])
         .await;

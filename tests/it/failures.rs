@@ -15,13 +15,7 @@ use crate::harness::{Attribute, DAY, GOOD_CARD, World, last_of};
 async fn subscription_path(world: &World, user: &str) -> (String, String) {
     let me = world.me(user).await;
     let customer = me["stripe_customer_id"].as_str().unwrap().to_owned();
-    let listed = world
-        .stripe_get(&format!("/v1/subscriptions?customer={customer}"))
-        .await;
-    let path = format!(
-        "/v1/subscriptions/{}",
-        listed["data"][0]["id"].as_str().unwrap()
-    );
+    let path = world.subscription_path(&customer).await;
     (customer, path)
 }
 

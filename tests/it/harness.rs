@@ -200,6 +200,15 @@ impl World {
         created.unwrap().to_string()
     }
 
+    /// Where Stripe keeps the customer's newest subscription.
+    pub async fn subscription_path(&self, customer: &str) -> String {
+        let listed = self
+            .stripe_get(&format!("/v1/subscriptions?customer={customer}"))
+            .await;
+        let id = listed["data"][0]["id"].as_str().unwrap();
+        format!("/v1/subscriptions/{id}")
+    }
+
     fn sandbox_url(&self) -> String {
         self.stack.addresses().sandbox.clone().unwrap()
     }

@@ -58,6 +58,15 @@ impl State {
             livemode: environment.livemode()?,
         })
     }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            store: &self.store,
+            stripe: &self.stripe,
+            secrets: &self.secrets,
+            livemode: self.livemode,
+        }
+    }
 }
 
 /// Does one run: the events that are due, batch after batch, until none is left or the time is over.
@@ -126,15 +135,9 @@ async fn retry(
     now: Timestamp,
     report: &mut Report,
 ) -> Result<(), store::Error> {
-    let context = Context {
-        store: &state.store,
-        stripe: &state.stripe,
-        secrets: &state.secrets,
-        livemode: state.livemode,
-    };
     for (number, id) in due.iter().enumerate() {
         let invocation = format!("{attempt}.{number}");
-        match process::retry(context, id, &invocation, now).await? {
+        match process::retry(state.context(), id, &invocation, now).await? {
             Some(Answer::Applied | Answer::Duplicate | Answer::NoChange | Answer::Ignored) => {
                 report.done += 1;
             }

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use shared::event::{Content, Envelope};
 use shared::ids::EventId;
-use shared::process::{self, Answer, Context, Delivery};
+use shared::process::{self, Answer, Delivery};
 use shared::store;
 use shared::stripe::{self, Call};
 
@@ -101,13 +101,7 @@ async fn process_unknown(
             invocation: &invocation,
             now,
         };
-        let context = Context {
-            store: &state.store,
-            stripe: &state.stripe,
-            secrets: &state.secrets,
-            livemode: state.livemode,
-        };
-        if process::process(context, delivery).await? == Answer::Applied {
+        if process::process(state.context(), delivery).await? == Answer::Applied {
             *missed += 1;
         }
     }

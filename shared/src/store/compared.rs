@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::effect::Consistency;
 use super::keys::Key;
-use super::{Error, Store, unavailable};
+use super::{Error, Store, updated_or_refused};
 use crate::ids::EventId;
 
 /// How many keys DynamoDB reads in one batch.
@@ -47,16 +47,6 @@ impl Store {
             .expression_attribute_values(":until", until)
             .send()
             .await;
-        match updated {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(unavailable(&error)),
-        }
+        updated_or_refused(updated)
     }
 }

@@ -8,7 +8,7 @@ use super::effect::Committed;
 use super::keys::{Key, UNCLAIMED_PREFIX};
 use super::marker::{Marker, Queue, is_done};
 use super::transaction::also;
-use super::{Error, Store, built, transaction, unavailable};
+use super::{Error, Store, built, transaction, unavailable, updated_or_refused};
 use crate::ids::{CustomerId, EventId};
 
 /// The most events that one claim sets free at once; the scheduled run finds the others.
@@ -108,14 +108,7 @@ impl Store {
             .expression_attribute_values(":none", AttributeValue::N("0".to_owned()))
             .send()
             .await;
-        match updated {
-            Ok(_) => {}
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|e| e.is_conditional_check_failed_exception()) => {}
-            Err(error) => return Err(unavailable(&error)),
-        }
+        updated_or_refused(updated)?;
         self.client
             .delete_item()
             .table_name(&self.table)

@@ -10,7 +10,6 @@ use jiff::{SignedDuration, Timestamp};
 use local::functions::ROUTES;
 use reqwest::Method;
 use serde_json::{Value, json};
-use shared::config::Environment;
 use shared::http::HttpClient;
 use shared::stripe::API_VERSION;
 use shared::telemetry::{METRICS, NAMESPACE};
@@ -21,6 +20,7 @@ use super::{
 use crate::call;
 use crate::harness::{World, last_of};
 use crate::policy::Grant;
+use crate::start::start_error;
 
 /// Delivers to a webhook function for which Stripe is not there.
 async fn deliver_without_stripe(world: &World, event: &Value) -> Value {
@@ -155,19 +155,6 @@ async fn each_variable_is_needed_and_each_that_is_needed_is_set() {
             assert!(named, "{function} does not need {name}: {error}");
         }
     }
-}
-
-fn start_error(function: &str, environment: &Environment) -> Option<String> {
-    let http = HttpClient::new();
-    let error = match function {
-        "checkout" => checkout::State::new(environment, http).err(),
-        "portal" => portal::State::new(environment, http).err(),
-        "profile" => profile::State::new(environment, http).err(),
-        "reconcile" => reconcile::State::new(environment, http).err(),
-        "webhook" => webhook::State::new(environment, http).err(),
-        other => panic!("{other} is no function"),
-    };
-    error.map(|error| error.to_string())
 }
 
 #[test]
